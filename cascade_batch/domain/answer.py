@@ -1,0 +1,126 @@
+"""What came of a call. Three outcomes, and money follows them (see the essay in `cascade_batch.ledger`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from cascade_batch.domain.money import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said, as it came over the wire.
+
+    Attributes:
+        text: The answer's text; empty where the model refused or said nothing.
+        finish_reason: `stop`, `length`, `content_filter`, …, in OpenAI's words; None if not given.
+        usage: Tokens billed; None where the server does not say (settled at the reservation).
+        logprobs: Log-probability of each answered token (natural logarithm); None if not given.
+        top_logprobs: The alternatives of the first token, token -> log-probability; None if not given.
+        latency_ms: From sending the request to having read the whole answer.
+        refusal: The model declined to answer (its words are in `text`).
+    """
+
+    text: str
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    logprobs: tuple[float, ...] | None = None
+    top_logprobs: dict[str, float] | None = None
+    latency_ms: float = 0.0
+    refusal: bool = False
+
+
+class RefusalKind(StrEnum):
+    """Why a provider did no work. None of these is billed.
+
+    RATE_LIMIT: 429; the whole tier waits, for `retry_after_s` where it is given.
+    SERVER: 5xx, complete; tried again, and many of them open the tier's breaker.
+    ROW: a 4xx about this request; the row fails on this tier, no other row is concerned.
+    TIER: the key, the model or the account is refused (401, 402, 403, 404); the job stops.
+    CONNECT: nothing was sent, as no connection could be made; handled like SERVER.
+    """
+
+    RATE_LIMIT = "rate_limit"
+    SERVER = "server"
+    ROW = "row"
+    TIER = "tier"
+    CONNECT = "connect"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A complete, readable answer: settled at what it cost."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A complete refusal: costs nothing, the reservation serves the retry."""
+
+    kind: RefusalKind
+    message: str
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The call may have been billed and nobody can say: its worst case is written off.
+
+    `reason` is one word for grouping: timeout, disconnected, unreadable.
+    """
+
+    reason: str
+    message: str
+
+
+Outcome = Answered | Refused | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """Evidence about one answer. Log-probabilities are natural logarithms, near 0 = sure."""
+
+    logprob_mean: float | None = None
+    logprob_min: float | None = None
+    logprob_sum: float | None = None
+    label_logprob: float | None = None
+    """Log-probability of the chosen label, normalised over the choices; None if not a choice."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An answer held against the declared output and the check.
+
+    Attributes:
+        value: The parsed value (JSON), None where the text does not fit the declared output.
+        passed: What the check says; None where nothing was there to check against.
+        error: Why `value` is None or `passed` is False, in words; None if all is well.
+    """
+
+    value: Any
+    passed: bool | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tier said about a row, priced: what is stored."""
+
+    row_no: int
+    tier_no: int
+    text: str | None
+    value: Any
+    passed: bool | None
+    error: str | None
+    finish_reason: str | None
+    usage: Usage | None
+    cost_nanousd: int
+    latency_ms: float
+    signals: Signals
+    has_value: bool = True
+    """False where `value` is absent (the text does not fit), as against a JSON null."""

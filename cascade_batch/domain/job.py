@@ -1,0 +1,108 @@
+"""A job: one submission. Its specification is frozen at submission; its state changes in Postgres."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cascade_batch.domain.tier import Tier
+
+PolicyName = Literal["auto", "cheapest", "dearest", "random", "confidence"]
+
+
+class JobState(StrEnum):
+    """States of a job, by how each is entered and left.
+
+    QUEUED: entered when the rows are stored; left for RUNNING when the first chunk is claimed.
+    RUNNING: left for PAUSED (`pause`), CANCELLED (`cancel`), FAILED (a tier refuses the key, say)
+        or FINISHED (the planner finds nothing more to buy).
+    PAUSED: calls in flight settle, nothing new is sent; left by `resume` or `cancel`.
+    FINISHED: every row is answered or failed; left for RUNNING by `budget --add` or `resume`,
+        where more money can buy more.
+    CANCELLED: entered by `cancel`; calls in flight settle; left by `resume`.
+    FAILED: something that the job can't mend stopped it; what is done is kept; left by `resume`.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Output(BaseModel):
+    """What an answer has to look like: one of choices, a JSON schema, a pattern, or free text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    choices: tuple[str, ...] | None = None
+    json_schema: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    pattern: str | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Output:
+        given = [k for k in ("choices", "json_schema", "pattern") if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError("output takes one of choices, schema and pattern, not several")
+        if self.choices is not None and (
+            len(self.choices) < 2 or len(set(self.choices)) < len(self.choices)
+        ):
+            raise ValueError("output.choices needs at least two different choices")
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"output.pattern is no regular expression: {error}") from None
+        return self
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether any text is a fitting answer."""
+        return self.choices is None and self.json_schema is None and self.pattern is None
+
+
+class JobSpec(BaseModel):
+    """What was submitted, frozen; stored with the job. Holds no secret: keys are named, not held."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    data: str
+    """Source as the user gave it; for messages only."""
+    budget_nanousd: Annotated[int, Field(ge=0)]
+    system: str | None = None
+    prompt: str | None = None
+    output: Output = Output()
+    gold: str | None = None
+    check: str | None = None
+    tiers: tuple[Tier, ...]
+    policy: PolicyName = "auto"
+    seed: int = 0
+    chunk_rows: Annotated[int, Field(gt=0, le=10_000)] = 200
+    columns: tuple[str, ...] = ()
+    """Input columns in the order first seen; what the result view shows."""
+    check_path: str | None = None
+    """Folder that a `python:` check is imported from."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_usable(cls, name: str) -> str:
+        # 63 bytes is what Postgres keeps of an identifier: the name is a view's name, too.
+        if not name.strip() or len(name.encode()) > 63 or not name.isprintable():
+            raise ValueError("a job's name has 1 to 63 bytes, all printable")
+        return name
+
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_differ(cls, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        if not tiers:
+            raise ValueError("a job needs at least one tier")
+        names = [t.name for t in tiers]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"two tiers are called {twice[0]!r}")
+        return tiers

@@ -1,0 +1,31 @@
+"""A row: one input record of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read from a data set, before a job numbers it.
+
+    Attributes:
+        custom_id: The user's id, or None where the record has none.
+        line_no: Line of the file, from 1 (Parquet: number of the record, from 1).
+        fields: The record's columns (JSON values); what a template sees.
+        messages: Chat messages, where the record brings its own; else None.
+    """
+
+    custom_id: str | None
+    line_no: int
+    fields: dict[str, Any]
+    messages: list[dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a tier is asked: chat messages, and whether every token of them is bounded by its bytes."""
+
+    messages: list[dict[str, Any]]
+    text_only: bool = True

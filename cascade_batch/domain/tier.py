@@ -1,0 +1,166 @@
+"""A tier: a named rung of the ladder. Read from a tiers file, completed with a price, frozen into the job."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cascade_batch.domain.money import Price
+
+Api = Literal["openai", "anthropic", "local", "python"]
+
+DEFAULT_BASE_URL: dict[str, str] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
+_KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+FORBIDDEN_PARAMS = {
+    "max_tokens": "set max_output_tokens",
+    "max_completion_tokens": "set max_output_tokens",
+    "max_output_tokens": "set it on the tier, beside params",
+    "n": "one answer per call is what the worst case covers",
+    "best_of": "one answer per call is what the worst case covers",
+    "stream": "answers are read whole",
+    "messages": "the prompt makes them",
+    "prompt": "set the tier's own prompt, beside params",
+    "model": "set it on the tier, beside params",
+    "logprobs": "set it on the tier, beside params",
+    "tools": "a call that can grow has no worst case",
+    "web_search_options": "a call that can grow has no worst case",
+}
+"""Parameters that would break the worst case of a call or that the tier sets itself."""
+
+
+class TierPrice(BaseModel):
+    """The price as a user writes it: USD per million tokens, per call, per second."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    output: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
+    call: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    second: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+
+
+class Limits(BaseModel):
+    """Limits of a tier over all workers and hosts. None: not limited by the user."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rpm: Annotated[int, Field(gt=0)] | None = None
+    tpm: Annotated[int, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(gt=0)] | None = None
+
+
+class Tier(BaseModel):
+    """One rung of the ladder. Tiers are ordered cheap to dear; `tier_no` is the place, from 0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    model: str = ""
+    api: Api = "openai"
+    base_url: str | None = None
+    endpoint: Literal["chat", "completions"] = "chat"
+    """`completions`: a base model without a chat template; the prompt's text is sent as it is."""
+    api_key_env: str | None = None
+    price: TierPrice | None = None
+    frozen_price: Price | None = None
+    """Set at submission from `price` or the price table; what the ledger works with."""
+    max_output_tokens: Annotated[int, Field(gt=0, le=1_000_000)] = 1024
+    max_input_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Bound on input that bytes can't bound (images); None: such rows are refused."""
+    overhead_tokens: Annotated[int, Field(ge=0)] = 64
+    """Margin for chat template and hidden system text, on top of the bytes of the body."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    prompt: str | None = None
+    logprobs: bool = False
+    limits: Limits = Limits()
+    timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    gguf: str | None = None
+    """`api: local`: path of a GGUF file; None: `model` names an entry of the built-in catalogue."""
+    function: str | None = None
+    """`api: python`: `module.function` to call with the row; None: `model` names it."""
+    python_path: str | None = None
+    """`api: python`: folder that `function` is imported from (the job file's); set at submission."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_usable(cls, name: str) -> str:
+        if not _NAME.match(name):
+            raise ValueError(
+                f"tier name {name!r} must be 1 to 63 letters, digits, '.', '_' or '-'"
+                " and start with a letter or digit"
+            )
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _url_is_http(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not re.match(r"https?://[^/]+", url):
+            raise ValueError(f"base_url {url!r} must start with http:// or https://")
+        if "@" in url.split("//", 1)[1].split("/", 1)[0]:
+            raise ValueError("base_url must not hold a password; name a variable in api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _key_is_a_name(cls, name: str | None) -> str | None:
+        # The value itself is left out of the message: it may be the key, written there by mistake.
+        if name is not None and not _KEY_NAME.match(name):
+            raise ValueError(
+                "api_key_env must be the NAME of an environment variable, such as OPENAI_API_KEY,"
+                " never the key itself"
+            )
+        return name
+
+    @field_validator("params")
+    @classmethod
+    def _params_keep_the_worst_case(cls, params: dict[str, Any]) -> dict[str, Any]:
+        for key, why in FORBIDDEN_PARAMS.items():
+            if key in params:
+                raise ValueError(f"params may not hold {key!r}: {why}")
+        return params
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Tier:
+        if not self.model and not (self.gguf or self.function):
+            raise ValueError(f"tier {self.name!r} names no model")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Base URL of the tier's server; empty for tiers without one."""
+        return self.base_url or DEFAULT_BASE_URL.get(self.api, "")
+
+    @property
+    def queue(self) -> str:
+        """Celery queue that carries the tier's chunks."""
+        return f"tier.{self.name}"
+
+    @property
+    def limit_key(self) -> str:
+        """Identity of what the limits are about: tiers of two jobs that name one server, model and
+        key share their limits and their breaker, whatever the tiers are called."""
+        identity = "\n".join([self.api, self.url, self.model, self.api_key_env or ""])
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+    @property
+    def bound_price(self) -> Price:
+        """The frozen price.
+
+        Raises:
+            ValueError: The tier was not priced yet.
+        """
+        if self.frozen_price is None:
+            raise ValueError(f"tier {self.name!r} has no frozen price")
+        return self.frozen_price

@@ -1,0 +1,87 @@
+"""Settings from the environment. Nothing set means the embedded stack in `CASCADE_HOME`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from cascade_batch.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the services are and how patient the engine is.
+
+    Attributes:
+        database_url: Postgres URL; None: the embedded server.
+        redis_url: Redis or Valkey URL of the broker; None: the embedded server.
+        home: Folder of the embedded stack.
+        lease_s: How long a chunk stays a worker's without a sign of life.
+        idle_stop_s: After how long without work the embedded stack stops by itself.
+        local_workers: Worker processes per tier that the embedded stack starts.
+    """
+
+    database_url: str | None
+    redis_url: str | None
+    home: Path
+    lease_s: float = 30.0
+    idle_stop_s: float = 600.0
+    local_workers: int = 1
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the embedded stack serves both the database and the broker."""
+        return self.database_url is None and self.redis_url is None
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        UsageError: Only one of the two URLs is set, or a number is no number.
+    """
+    database_url = os.environ.get("CASCADE_DATABASE_URL") or None
+    redis_url = os.environ.get("CASCADE_REDIS_URL") or None
+    if (database_url is None) != (redis_url is None):
+        missing = "CASCADE_REDIS_URL" if redis_url is None else "CASCADE_DATABASE_URL"
+        raise UsageError(
+            f"Only one of CASCADE_DATABASE_URL and CASCADE_REDIS_URL is set; {missing} is missing.",
+            hint="Set both for services of your own, or neither for the embedded stack.",
+        )
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        home=default_home(),
+        lease_s=_positive("CASCADE_LEASE_S", 30.0),
+        idle_stop_s=_positive("CASCADE_IDLE_STOP_S", 600.0),
+        local_workers=int(_positive("CASCADE_LOCAL_WORKERS", 1)),
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
+
+
+def default_home() -> Path:
+    """`CASCADE_HOME`, else the platform's folder for a user's data."""
+    given = os.environ.get("CASCADE_HOME")
+    return Path(given).expanduser() if given else Path(platformdirs.user_data_dir("cascade-batch"))
+
+
+def _positive(name: str, default: float) -> float:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise UsageError(f"{name} is {text!r}, which is not a positive number.")
+    return value
