@@ -13,14 +13,12 @@ class Record:
     Attributes:
         custom_id: The user's id, or None where the record has none.
         line_no: Line of the file, from 1 (Parquet: number of the record, from 1).
-        fields: The record's columns (JSON values); what a template sees.
-        messages: Chat messages, where the record brings its own; else None.
+        fields: The record's columns (JSON values), all that is stored of it; what a template sees.
     """
 
     custom_id: str | None
     line_no: int
     fields: dict[str, Any]
-    messages: list[dict[str, Any]] | None
 
 
 @dataclass(frozen=True, slots=True)
