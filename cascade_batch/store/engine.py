@@ -1,0 +1,72 @@
+"""Engines and connections. Every failure to connect becomes one clear error (exit code 4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from cascade_batch.errors import ServiceUnreachableError, UsageError
+
+CONNECT_TIMEOUT_S = 10
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The URL with the driver that this project uses (psycopg 3).
+
+    Raises:
+        UsageError: It is no Postgres URL.
+    """
+    url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url)
+    if not url.startswith("postgresql+psycopg://"):
+        raise UsageError(
+            "CASCADE_DATABASE_URL is no Postgres URL.",
+            hint="Write it as postgresql://user:password@host:5432/database.",
+        )
+    return url
+
+
+def libpq_url(url: str) -> str:
+    """The URL as psycopg itself takes it."""
+    return re.sub(r"^postgresql\+psycopg://", "postgresql://", sqlalchemy_url(url))
+
+
+def hide_password(url: str) -> str:
+    """The URL without its password, for messages."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return re.sub(r"//[^@/]*@", "//***@", url)
+
+
+def make_engine(database_url: str, *, pooled: bool = False) -> sa.Engine:
+    """An engine; pooled only where one process asks often (commands ask once)."""
+    options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+    return sa.create_engine(
+        sqlalchemy_url(database_url),
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "cascade-batch"},
+        **options,
+    )
+
+
+@contextmanager
+def reachable(database_url: str) -> Iterator[None]:
+    """Turn a lost or refused connection inside the block into a ServiceUnreachableError."""
+    try:
+        yield
+    except (OperationalError, psycopg.OperationalError) as error:
+        cause = error.orig if isinstance(error, OperationalError) else error
+        if isinstance(cause, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+            raise
+        first_line = str(cause).strip().splitlines()[0] if str(cause).strip() else "no answer"
+        raise ServiceUnreachableError(
+            f"The database at {hide_password(database_url)} can't be reached: {first_line}",
+            hint="Check CASCADE_DATABASE_URL, that the server runs, and `cascade-batch doctor`.",
+        ) from error
