@@ -122,5 +122,3 @@ class Answer:
     cost_nanousd: int
     latency_ms: float
     signals: Signals
-    has_value: bool = True
-    """False where `value` is absent (the text does not fit), as against a JSON null."""

@@ -28,9 +28,7 @@ def texts(values: Iterable[str | None]) -> str:
         "{"
         + ",".join(
             [
-                "NULL"
-                if v is None
-                else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                "NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"'
                 for v in values
             ]
         )

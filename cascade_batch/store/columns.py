@@ -33,7 +33,10 @@ def read_columns(
         fields += [(f"_{name}", ">i4"), (name, _TYPES[kind])]
     fields[0] = ("_fields", ">i2")
     dtype = np.dtype(fields)
-    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy,
+    ):
         data = b"".join(copy)
     table = np.frombuffer(data[_HEADER_BYTES : len(data) - _TRAILER_BYTES], dtype=dtype)
     return {

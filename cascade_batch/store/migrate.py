@@ -61,7 +61,8 @@ def _head() -> str:
 def schema_version(connection: sa.Connection) -> SchemaVersion:
     """The database's version and this package's."""
     context = MigrationContext.configure(
-        connection, opts={"version_table": "cascade_batch_version", "version_table_schema": "public"}
+        connection,
+        opts={"version_table": "cascade_batch_version", "version_table_schema": "public"},
     )
     return SchemaVersion(context.get_current_revision(), _head())
 

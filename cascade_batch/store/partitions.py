@@ -66,8 +66,7 @@ def drop_partitions(connection: psycopg.Connection[tuple[object, ...]], job_id: 
         for table in PARTITIONED:
             names = _names(table, job_id)
             attached = connection.execute(
-                "SELECT p.inhdetachpending FROM pg_inherits p"
-                " WHERE p.inhrelid = to_regclass(%s)",
+                "SELECT p.inhdetachpending FROM pg_inherits p WHERE p.inhrelid = to_regclass(%s)",
                 [f"cascade_store.{table}_{job_id}"],
             ).fetchone()
             if attached is not None:

@@ -47,7 +47,9 @@ def create_result_view(
             sql.SQL("{} AS {}").format(_extract("s.value", field, kind), sql.Identifier(label))
         )
     chosen.append(
-        sql.SQL("t.name AS tier, s.quality, cascade.usd(s.cost_nanousd) AS cost_usd, s.status, s.error")
+        sql.SQL(
+            "t.name AS tier, s.quality, cascade.usd(s.cost_nanousd) AS cost_usd, s.status, s.error"
+        )
     )
     connection.execute(
         sql.SQL(

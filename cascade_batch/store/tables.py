@@ -14,7 +14,7 @@ _PARTITION = re.compile(r"(row|answer|choice)_\d+(_.*)?\Z")
 
 
 def belongs_to_the_models(
-    item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any
+    item: Any, name: str | None, kind: str, _reflected: bool, _compare_to: Any
 ) -> bool:
     """Alembic's filter: partitions of a job and other people's schemas are none of the models."""
     if kind == "table":
@@ -184,9 +184,7 @@ sa.Index(
     CHUNK.c.chunk_id,
     postgresql_where=sa.text("state <> 'done'"),
 )
-sa.Index(
-    "chunk_lease_idx", CHUNK.c.lease_expires_at, postgresql_where=sa.text("state = 'leased'")
-)
+sa.Index("chunk_lease_idx", CHUNK.c.lease_expires_at, postgresql_where=sa.text("state = 'leased'"))
 sa.Index("chunk_job_idx", CHUNK.c.job_id, CHUNK.c.tier_no)
 
 ENTRY = sa.Table(
