@@ -33,6 +33,12 @@ FORBIDDEN_PARAMS = {
     "logprobs": "set it on the tier, beside params",
     "tools": "a call that can grow has no worst case",
     "web_search_options": "a call that can grow has no worst case",
+    "search_parameters": "a call that can grow has no worst case",
+    "plugins": "a call that can grow has no worst case",
+    "mcp_servers": "a call that can grow has no worst case",
+    "prediction": "what is rejected of a prediction is billed beyond max_output_tokens",
+    "models": "another model has another price; make it a tier of its own",
+    "system": "the prompt makes it",
 }
 """Parameters that would break the worst case of a call or that the tier sets itself."""
 
@@ -79,6 +85,12 @@ class Tier(BaseModel):
     """Bound on input that bytes can't bound (images); None: such rows are refused."""
     overhead_tokens: Annotated[int, Field(ge=0)] = 64
     """Margin for chat template and hidden system text, on top of the bytes of the body."""
+    max_tokens_param: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """`api: openai`: the parameter that bounds the answer; None: chosen by the server's address.
+    Needed for a gateway in front of models that refuse `max_tokens`."""
+    response_format: bool = True
+    """Ask the server to hold the answer to the output's JSON schema. False for servers that refuse
+    to: the check holds the answer against the schema either way."""
     params: dict[str, Any] = Field(default_factory=dict)
     prompt: str | None = None
     logprobs: bool = False
