@@ -1,0 +1,138 @@
+"""What every command shares: how options are shown, and how failures become words and exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from cascade_batch.errors import CascadeError
+
+DEBUG_VARIABLE = "CASCADE_DEBUG"
+
+EXIT_FAILED = 1
+EXIT_OUT_OF_MONEY = 3
+EXIT_INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A command whose help names the environment variable of every option."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option):
+                parameter.show_envvar = True
+
+
+class Lazy(NamedTuple):
+    """Where a command is (`module:name`), and the line that help shows without importing it."""
+
+    place: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is called, so that `--help` stays fast."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # from click
+        """Names in the order of the table, which is the order of use."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command; None where there is none of this name."""
+        entry = self.lazy.get(cmd_name)
+        if entry is None:
+            return None
+        module, name = entry.place.split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may be meant."""
+        name = args[0]
+        if name not in self.lazy and not name.startswith("-"):
+            close = difflib.get_close_matches(name, self.lazy, n=1)
+            meant = f" Did you mean '{close[0]}'?" if close else ""
+            ctx.fail(f"There is no command '{name}'.{meant}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self.lazy.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; failures become a few words on stderr and an exit code."""
+        if ctx.parent is not None:
+            return super().invoke(ctx)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except CascadeError as error:
+            show_error(error)
+            if ctx.params.get("debug"):
+                raise
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            # The reader (`| head`) has what it wanted. Nothing may be flushed into the pipe at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            say(f"cascade-batch stopped at a fault of its own: {type(error).__name__}: {error}")
+            say(f"Run the command again with {DEBUG_VARIABLE}=1 to see where, and report it.")
+            ctx.exit(EXIT_FAILED)
+        else:
+            return result
+
+
+def show_error(error: CascadeError) -> None:
+    """Show what is wrong and what to do next on stderr."""
+    click.echo(click.style("Error: ", fg="red", bold=True) + printable(error.message), err=True)
+    if error.hint:
+        click.echo(printable(error.hint), err=True)
+
+
+def say(text: str) -> None:
+    """Say something beside the data: on stderr, without control characters."""
+    click.echo(printable(text), err=True)
+
+
+def warn(text: str) -> None:
+    """Say on stderr what looks wrong but stops nothing."""
+    click.echo(click.style("Warning: ", fg="yellow") + printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: data must not be able to drive a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def set_up_logging(*, debug: bool) -> None:
+    """Log to stderr: warnings, or everything of this package when debugging."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    if debug:
+        logging.getLogger("cascade_batch").setLevel(logging.DEBUG)
