@@ -99,12 +99,15 @@ class Judgement:
     Attributes:
         value: The parsed value (JSON), None where the text does not fit the declared output.
         passed: What the check says; None where nothing was there to check against.
-        error: Why `value` is None or `passed` is False, in words; None if all is well.
+        error: Why `value` is absent, `passed` is False or the check could not decide, in words; None if
+            all is well.
+        has_value: False where `value` is absent (the text does not fit), as against a JSON null.
     """
 
     value: Any
     passed: bool | None
     error: str | None
+    has_value: bool = True
 
 
 @dataclass(frozen=True, slots=True)

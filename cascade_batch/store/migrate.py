@@ -53,9 +53,7 @@ def _config() -> Config:
 
 @lru_cache(maxsize=1)
 def _head() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def schema_version(connection: sa.Connection) -> SchemaVersion:

@@ -59,6 +59,7 @@ JOB = sa.Table(
     sa.Column("created_at", _TIME, nullable=False, server_default=_now()),
     sa.Column("started_at", _TIME),
     sa.Column("planned_at", _TIME),
+    sa.Column("planned_calls", sa.BigInteger),
     sa.Column("finished_at", _TIME),
     sa.UniqueConstraint("name", name="job_name_key"),
 )

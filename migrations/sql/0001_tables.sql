@@ -16,6 +16,7 @@ CREATE TABLE cascade_store.job (
     created_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     planned_at timestamptz,
+    planned_calls bigint,
     finished_at timestamptz,
     CONSTRAINT job_pkey PRIMARY KEY (job_id),
     CONSTRAINT job_name_key UNIQUE (name),

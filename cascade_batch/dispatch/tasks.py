@@ -1,0 +1,69 @@
+"""The tasks. Names and arguments are what people see in Flower."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import sqlalchemy as sa
+from celery import current_app, shared_task, signals
+
+from cascade_batch.dispatch.app import PLAN_JOB, RUN_CHUNK
+from cascade_batch.dispatch.publisher import CeleryPublisher
+from cascade_batch.dispatch.runtime import WorkerRuntime, begin_shutdown
+from cascade_batch.engine.plan import plan_job as plan
+from cascade_batch.engine.ports import ChunkNotice
+from cascade_batch.errors import JobNotFoundError
+from cascade_batch.settings import settings
+from cascade_batch.store.engine import make_engine
+
+TIERS_VARIABLE = "CASCADE_WORKER_TIERS"
+"""Set by `cascade-batch worker`: a task serves all tiers that its worker serves."""
+
+
+@lru_cache(maxsize=1)
+def _publisher() -> CeleryPublisher:
+    return CeleryPublisher(current_app._get_current_object())
+
+
+@lru_cache(maxsize=1)
+def _runtime() -> WorkerRuntime:
+    return WorkerRuntime(settings(), _publisher())
+
+
+@lru_cache(maxsize=1)
+def _engine() -> sa.Engine:
+    return make_engine(settings().database_url or "", pooled=True)
+
+
+@shared_task(name=RUN_CHUNK)
+def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
+    """Drive the worker's tiers; the message's chunk is what woke it, and comes in its turn."""
+    served = os.environ.get(TIERS_VARIABLE)
+    summary = _runtime().drive(served.split(",") if served else [tier])
+    if summary.slice_over:
+        _publisher().publish_chunks([ChunkNotice(chunk_id=chunk, job=job, tier=tier, rows=rows)])
+    return f"{summary.chunks} chunks, {summary.calls} calls"
+
+
+@shared_task(name=PLAN_JOB)
+def plan_job(*, job: str) -> str:
+    """Release the job's next wave, or finish it."""
+    try:
+        planned = plan(_engine(), job, _publisher())
+    except JobNotFoundError:
+        return "deleted"
+    if planned is None:
+        return "nothing to decide"
+    return "finished" if planned.finished else f"wave {planned.wave}: {planned.purchases} rows"
+
+
+@signals.worker_shutting_down.connect
+def _shutting_down(**_: object) -> None:
+    begin_shutdown()
+
+
+@signals.worker_process_shutdown.connect
+def _process_shutdown(**_: object) -> None:
+    if _runtime.cache_info().currsize:
+        _runtime().close()

@@ -1,0 +1,146 @@
+"""What a user may do to a job: pause, resume, cancel, add to its budget, delete it."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import sqlalchemy as sa
+
+from cascade_batch.domain.job import JobState
+from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed, set_state
+from cascade_batch.engine.ports import Publisher
+from cascade_batch.engine.sweep import publish_ready
+from cascade_batch.errors import UsageError
+from cascade_batch.ledger import Balance, add_budget
+from cascade_batch.store.partitions import drop_partitions
+from cascade_batch.store.result_view import drop_result_view
+from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER, REFUSAL
+
+_AT_WORK = (JobState.QUEUED, JobState.RUNNING)
+
+
+def pause_job(engine: sa.Engine, name: str) -> Job:
+    """Send nothing more; calls in flight settle.
+
+    Raises:
+        UsageError: The job is over, or paused already.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        if job.state not in _AT_WORK:
+            raise UsageError(f"Job {name!r} is {job.state}; only a job at work can be paused.")
+        set_state(connection, job.job_id, JobState.PAUSED, reason="paused by the user")
+        return find_job(connection, name)
+
+
+def cancel_job(engine: sa.Engine, name: str) -> Job:
+    """Send nothing more, for good; calls in flight settle, and what is answered stays.
+
+    Raises:
+        UsageError: The job is over already.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        if job.state in (JobState.FINISHED, JobState.CANCELLED):
+            raise UsageError(f"Job {name!r} is {job.state} already.")
+        set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        return find_job(connection, name)
+
+
+def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
+    """Go on with what is not done: a paused, failed or cancelled job, or a finished one for which
+    money is left. A job at work is left at work, and its workers are woken.
+
+    Tiers that were stopped and rows that a server's trouble made fail get another chance.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        if job.state not in _AT_WORK:
+            set_state(connection, job.job_id, JobState.RUNNING)
+            connection.execute(
+                sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).values(stopped=None)
+            )
+        connection.execute(
+            sa.update(CHUNK)
+            .where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "ready")
+            .values(not_before=None, published_at=None)
+        )
+        notify_jobs_changed(connection)
+        resumed = find_job(connection, name)
+    publish_ready(engine, publisher)
+    publisher.publish_plan(name)
+    return resumed
+
+
+def raise_budget(
+    engine: sa.Engine, name: str, add_nanousd: int, publisher: Publisher, *, actor: str | None
+) -> Balance:
+    """Add to the budget, and go on from where a finished job stopped.
+
+    Raises:
+        UsageError: Nothing is added.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        balance = add_budget(connection, job_id=job.job_id, add_nanousd=add_nanousd, actor=actor)
+        if job.state is JobState.FINISHED:
+            set_state(connection, job.job_id, JobState.RUNNING)
+            notify_jobs_changed(connection)
+    publisher.publish_plan(name)
+    return balance
+
+
+def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:
+    """Forget the refusals of rows without an answer, and go on: they are asked again.
+
+    Returns:
+        How many rows get another chance.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        rows = connection.execute(
+            sa.delete(REFUSAL)
+            .where(
+                REFUSAL.c.job_id == job.job_id,
+                sa.text(
+                    "NOT EXISTS (SELECT 1 FROM cascade_store.answer a"
+                    " WHERE a.job_id = refusal.job_id AND a.row_no = refusal.row_no)"
+                ),
+            )
+            .returning(REFUSAL.c.row_no)
+        ).scalars()
+        retried = len(np.unique(np.fromiter(rows, dtype=np.int64)))
+    resume_job(engine, name, publisher)
+    return retried
+
+
+def delete_job(engine: sa.Engine, name: str) -> Job:
+    """Drop everything that is known of a job: rows, answers, ledger, result view.
+
+    Raises:
+        UsageError: The job is at work, or calls of it are still in flight.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        if job.state in _AT_WORK:
+            raise UsageError(
+                f"Job {name!r} is {job.state}.",
+                hint=f"Cancel it first: cascade-batch cancel {name}",
+            )
+        leased = connection.execute(
+            sa.select(sa.func.count()).where(
+                CHUNK.c.job_id == job.job_id, CHUNK.c.state == "leased"
+            )
+        ).scalar_one()
+        if leased:
+            raise UsageError(
+                f"Job {name!r} still has calls in flight.",
+                hint="They settle within the tier's timeout; try again then.",
+            )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        raw = connection.connection.driver_connection
+        if isinstance(raw, psycopg.Connection):
+            drop_result_view(raw, name)
+            drop_partitions(raw, job.job_id)
+        connection.execute(sa.delete(JOB).where(JOB.c.job_id == job.job_id))
+    return job

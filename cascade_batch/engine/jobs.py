@@ -1,0 +1,119 @@
+"""Jobs by name, and their states."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from cascade_batch.domain.job import JobSpec, JobState
+from cascade_batch.errors import JobNotFoundError
+from cascade_batch.store.tables import CHUNK, JOB
+
+NOTIFY_CHANNEL = "cascade_jobs"
+"""Postgres channel that tells the embedded stack of a job's tiers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as stored."""
+
+    job_id: int
+    name: str
+    state: JobState
+    reason: str | None
+    spec: JobSpec
+    rows_total: int
+    waves: int
+
+
+def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job:
+    """The job of this name.
+
+    Raises:
+        JobNotFoundError: There is none; the hint names similar ones.
+    """
+    query = sa.select(JOB).where(JOB.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        names = connection.execute(sa.select(JOB.c.name)).scalars().all()
+        close = difflib.get_close_matches(name, names, n=1)
+        raise JobNotFoundError(
+            f"There is no job called {name!r}.",
+            hint=f"Did you mean {close[0]!r}?"
+            if close
+            else "`cascade-batch status` lists all jobs.",
+        )
+    return _job(row)
+
+
+def job_by_id(connection: sa.Connection, job_id: int) -> Job | None:
+    """The job with this id; None if it was deleted."""
+    row = connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def _job(row: Any) -> Job:
+    return Job(
+        job_id=row.job_id,
+        name=row.name,
+        state=JobState(row.state),
+        reason=row.reason,
+        spec=JobSpec.model_validate(row.spec),
+        rows_total=row.rows_total,
+        waves=row.waves,
+    )
+
+
+def set_state(
+    connection: sa.Connection,
+    job_id: int,
+    state: JobState,
+    *,
+    reason: str | None = None,
+    only_from: tuple[JobState, ...] | None = None,
+) -> bool:
+    """Enter a state; `only_from` guards against overtaking somebody else's decision.
+
+    Returns:
+        Whether the job is in the state now because of this call.
+    """
+    over = state in (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
+    query = (
+        sa.update(JOB)
+        .where(JOB.c.job_id == job_id)
+        .values(
+            state=state,
+            reason=reason,
+            finished_at=sa.func.now() if over else None,
+            planned_at=None,
+            planned_calls=None,
+        )
+    )
+    if only_from is not None:
+        query = query.where(JOB.c.state.in_([str(s) for s in only_from]))
+    return connection.execute(query).rowcount == 1
+
+
+def has_open_chunks(connection: sa.Connection, job_id: int) -> bool:
+    """Whether some chunk of the job is not done."""
+    query = sa.select(CHUNK.c.chunk_id).where(CHUNK.c.job_id == job_id, CHUNK.c.state != "done")
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def notify_jobs_changed(connection: sa.Connection) -> None:
+    """Tell listeners, at commit, that there may be tiers to serve."""
+    connection.execute(sa.text(f"NOTIFY {NOTIFY_CHANNEL}"))
+
+
+def active_tiers(connection: sa.Connection) -> set[str]:
+    """Names of the tiers that unfinished jobs need."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT DISTINCT t.name FROM cascade_store.job_tier t"
+            " JOIN cascade_store.job j USING (job_id) WHERE j.state IN ('queued', 'running')"
+        )
+    )
+    return {row[0] for row in rows}

@@ -1,0 +1,194 @@
+"""The planner's task: read what is known, decide in `cascade_batch.policy`, act.
+
+One at a time per job, under an advisory lock, and only while no chunk of the job is open: then nothing
+is reserved, and what is free is exactly known. Running it twice does nothing the second time.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from cascade_batch.domain.job import JobState
+from cascade_batch.engine.choices import write_choices
+from cascade_batch.engine.chunks import cut_into_chunks, insert_chunks
+from cascade_batch.engine.evidence import JobEvidence, read_evidence
+from cascade_batch.engine.jobs import Job, find_job, has_open_chunks
+from cascade_batch.engine.ports import ChunkNotice, Publisher
+from cascade_batch.ledger import read_balance, release_ring_fence
+from cascade_batch.policy import (
+    JobView,
+    Purchases,
+    choose_answers,
+    estimate_costs,
+    expected_tier_quality,
+    plan_wave,
+)
+from cascade_batch.quality import estimate_quality
+from cascade_batch.store.tables import JOB, JOB_TIER
+
+logger = logging.getLogger(__name__)
+
+_LOCK_SPACE = 0x6361736B
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the planner did: released a wave of so many rows, or finished the job."""
+
+    wave: int
+    purchases: int
+    finished: bool
+
+
+def plan_job(engine: sa.Engine, name: str, publisher: Publisher) -> Planned | None:
+    """Plan a job's next wave, or finish it.
+
+    Returns:
+        None if there was nothing to decide: another planner is at it, the job is not at work, or
+        chunks of it are open.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name)
+        got_lock = connection.execute(
+            sa.text("SELECT pg_try_advisory_xact_lock(:space, :job)"),
+            {"space": _LOCK_SPACE, "job": job.job_id},
+        ).scalar_one()
+        if not got_lock:
+            return None
+        job = find_job(connection, name)
+        if job.state not in (JobState.QUEUED, JobState.RUNNING):
+            return None
+        if has_open_chunks(connection, job.job_id):
+            return None
+        planned, notices = _plan(connection, job)
+    publisher.publish_chunks(notices)
+    logger.info("job %s: %s", name, planned)
+    return planned
+
+
+def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotice]]:
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise TypeError("the database driver must be psycopg")
+    known = read_evidence(raw, job.job_id, len(job.spec.tiers))
+    calibrated = estimate_quality(known.evidence)
+    asked = known.asked | _stopped(connection, job)
+    _fence_what_can_be_answered(connection, job, known, asked)
+    balance = read_balance(connection, job.job_id, lock=True)
+    view = JobView(
+        quality=calibrated.quality,
+        asked=asked,
+        worst_nanousd=known.worst_nanousd,
+        expected_nanousd=estimate_costs(
+            known.worst_nanousd, known.cost_nanousd, known.evidence.held
+        ),
+        tier_quality=expected_tier_quality(calibrated.quality),
+        free_nanousd=balance.free_for_escalation_nanousd,
+        fenced_nanousd=min(balance.ring_fence_nanousd, balance.free_nanousd),
+    )
+    if _made_no_progress(connection, job):
+        purchases = None
+    else:
+        purchases = plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
+    if purchases is not None and len(purchases.row_no):
+        notices = _release(connection, job, purchases, known.evidence.held)
+        return Planned(job.waves + 1, len(purchases.row_no), finished=False), notices
+    choice = choose_answers(calibrated.quality)
+    counts = write_choices(
+        raw,
+        job_id=job.job_id,
+        choice=choice,
+        quality=calibrated.quality,
+        still_askable=~asked.all(axis=1),
+    )
+    release_ring_fence(connection, job.job_id, 0)
+    connection.execute(
+        sa.update(JOB)
+        .where(JOB.c.job_id == job.job_id)
+        .values(
+            state=JobState.FINISHED,
+            reason=None,
+            finished_at=sa.func.now(),
+            rows_failed=counts.failed,
+            rows_unfunded=counts.unfunded,
+            quality=_mean_quality(calibrated.quality, choice) if calibrated.is_calibrated else None,
+        )
+    )
+    return Planned(job.waves, 0, finished=True), []
+
+
+def _stopped(connection: sa.Connection, job: Job) -> NDArray[np.bool_]:
+    """[T]: tiers that were stopped, because they billed more than they declared."""
+    stopped = connection.execute(
+        sa.select(JOB_TIER.c.stopped.is_not(None))
+        .where(JOB_TIER.c.job_id == job.job_id)
+        .order_by(JOB_TIER.c.tier_no)
+    ).scalars()
+    return np.array(list(stopped), dtype=np.bool_)
+
+
+def _fence_what_can_be_answered(
+    connection: sa.Connection, job: Job, known: JobEvidence, asked: NDArray[np.bool_]
+) -> None:
+    """Rows that no tier will be asked about any more need no part of the fence."""
+    unanswered = ~known.evidence.held.any(axis=1) & ~asked.all(axis=1)
+    needed = int(known.worst_nanousd[unanswered].min(axis=1).sum()) if unanswered.any() else 0
+    release_ring_fence(connection, job.job_id, needed)
+
+
+def _made_no_progress(connection: sa.Connection, job: Job) -> bool:
+    """Whether the last wave ended without a single call: what it wanted could not be afforded, and
+    asking for it again would go on for ever."""
+    calls = connection.execute(
+        sa.select(sa.func.sum(JOB_TIER.c.calls)).where(JOB_TIER.c.job_id == job.job_id)
+    ).scalar_one()
+    before = connection.execute(
+        sa.select(JOB.c.planned_calls).where(JOB.c.job_id == job.job_id)
+    ).scalar_one()
+    connection.execute(
+        sa.update(JOB).where(JOB.c.job_id == job.job_id).values(planned_calls=int(calls))
+    )
+    return before is not None and int(before) == int(calls)
+
+
+def _release(
+    connection: sa.Connection, job: Job, purchases: Purchases, held: NDArray[np.bool_]
+) -> list[ChunkNotice]:
+    wave = job.waves + 1
+    chunks = list(
+        cut_into_chunks(
+            job.job_id,
+            wave,
+            [t.name for t in job.spec.tiers],
+            purchases.row_no,
+            purchases.tier_no,
+            job.spec.chunk_rows,
+        )
+    )
+    notices = insert_chunks(connection, job.name, chunks)
+    is_escalation = held[purchases.row_no].any(axis=1)
+    escalated = np.bincount(purchases.tier_no[is_escalation], minlength=len(job.spec.tiers))
+    for tier_no in np.flatnonzero(escalated):
+        connection.execute(
+            sa.update(JOB_TIER)
+            .where(JOB_TIER.c.job_id == job.job_id, JOB_TIER.c.tier_no == int(tier_no))
+            .values(escalated=JOB_TIER.c.escalated + int(escalated[tier_no]))
+        )
+    connection.execute(
+        sa.update(JOB)
+        .where(JOB.c.job_id == job.job_id)
+        .values(waves=wave, planned_at=sa.func.now())
+    )
+    return notices
+
+
+def _mean_quality(quality: NDArray[np.float64], choice: NDArray[np.int16]) -> float | None:
+    """Mean over all rows; a row without an answer counts as 0."""
+    rows = np.flatnonzero(choice >= 0)
+    return float(quality[rows, choice[rows]].sum() / len(choice)) if len(rows) else None

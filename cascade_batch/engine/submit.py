@@ -1,0 +1,307 @@
+"""Submit: from a stream of records to a stored job, in one transaction, before a cent is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import orjson
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.exc import IntegrityError
+
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.money import format_usd
+from cascade_batch.domain.row import Prompt, Record
+from cascade_batch.engine.chunks import cut_into_chunks, insert_chunks
+from cascade_batch.engine.evidence import read_worst_cases
+from cascade_batch.engine.jobs import notify_jobs_changed
+from cascade_batch.engine.ports import ChunkNotice
+from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
+from cascade_batch.ledger import open_account
+from cascade_batch.policy import start_tiers
+from cascade_batch.prompts import PromptError, PromptMaker, compile_prompt
+from cascade_batch.providers import Providers, UnboundedInputError, worst_case_nanousd
+from cascade_batch.store.partitions import attach_partitions, create_loading_table
+from cascade_batch.store.result_view import create_result_view
+from cascade_batch.store.tables import JOB, JOB_TIER
+
+_COPY_BLOCK_BYTES = 1 << 18
+OnBad = Callable[[DataError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A stored job; `notices` are to be published now that it is committed."""
+
+    job_id: int
+    name: str
+    rows: int
+    worst_case_nanousd: int
+    notices: list[ChunkNotice]
+
+
+@dataclass(slots=True)
+class _Ingest:
+    """What is learnt of the rows while they stream by."""
+
+    rows: int = 0
+    cheapest_nanousd: int = 0
+    affordable_rows: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def submit_job(
+    engine: sa.Engine,
+    spec: JobSpec,
+    records: Iterable[Record],
+    *,
+    on_bad: OnBad | None = None,
+) -> Submission:
+    """Store a job: its rows, its account and the chunks of its drafts.
+
+    Args:
+        records: The data set, in order. An error in it, or in what a template makes of it, leaves
+            nothing stored.
+        on_bad: Told of each row whose prompt can't be made; such rows are left out. None: raise.
+
+    Raises:
+        JobExistsError: The name is taken.
+        BudgetError: The budget can't answer every row at worst case on its cheapest tier.
+        DataError: A row can't be asked; names file and line.
+    """
+    with engine.begin() as connection:
+        job_id = _insert_job(connection, spec)
+        raw = connection.connection.driver_connection
+        if not isinstance(raw, psycopg.Connection):
+            raise UsageError("The database driver must be psycopg.")
+        create_loading_table(raw, job_id)
+        ingest = _Ingest()
+        _copy_rows(raw, job_id, _lines(spec, job_id, records, ingest, on_bad))
+        if ingest.rows == 0:
+            raise DataError("there is not a single usable row", source=spec.data)
+        _require_budget(spec, ingest)
+        attach_partitions(raw, job_id)
+        spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
+        connection.execute(
+            sa.update(JOB)
+            .where(JOB.c.job_id == job_id)
+            .values(rows_total=ingest.rows, spec=_stored(spec))
+        )
+        create_result_view(
+            raw,
+            job_id=job_id,
+            name=spec.name,
+            columns=ingest.columns,
+            json_schema=spec.output.json_schema,
+        )
+        open_account(
+            connection,
+            job_id=job_id,
+            budget_nanousd=spec.budget_nanousd,
+            ring_fence_nanousd=ingest.cheapest_nanousd,
+        )
+        notices = _insert_drafts(connection, raw, job_id, spec, ingest.rows)
+        notify_jobs_changed(connection)
+    return Submission(job_id, spec.name, ingest.rows, ingest.cheapest_nanousd, notices)
+
+
+def _stored(spec: JobSpec) -> dict[str, object]:
+    stored: dict[str, object] = spec.model_dump(mode="json", by_alias=True)
+    return stored
+
+
+def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
+    insert = sa.insert(JOB).values(name=spec.name, spec=_stored(spec)).returning(JOB.c.job_id)
+    try:
+        job_id: int = connection.execute(insert).scalar_one()
+    except IntegrityError:
+        raise JobExistsError(
+            f"There is a job called {spec.name!r} already.",
+            hint=f"Go on with it by `cascade-batch resume {spec.name}`, or choose another --name.",
+        ) from None
+    connection.execute(
+        sa.insert(JOB_TIER),
+        [
+            {"job_id": job_id, "tier_no": no, "name": tier.name, "model": tier.model}
+            for no, tier in enumerate(spec.tiers)
+        ],
+    )
+    return job_id
+
+
+def _copy_rows(
+    raw: psycopg.Connection[tuple[object, ...]], job_id: int, lines: Iterator[bytes]
+) -> None:
+    # FREEZE: the table was made in this transaction, so nobody can see its rows before the commit,
+    # and a later vacuum need not write each page once more.
+    statement = sql.SQL(
+        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input)"
+        " FROM STDIN (FREEZE)"
+    ).format(sql.Identifier("cascade_store", f"row_{job_id}"))
+    with raw.cursor() as cursor, cursor.copy(statement) as copy:
+        block: list[bytes] = []
+        size = 0
+        for line in lines:
+            block.append(line)
+            size += len(line)
+            if size >= _COPY_BLOCK_BYTES:
+                copy.write(b"".join(block))
+                block.clear()
+                size = 0
+        copy.write(b"".join(block))
+
+
+def _lines(
+    spec: JobSpec,
+    job_id: int,
+    records: Iterable[Record],
+    ingest: _Ingest,
+    on_bad: OnBad | None,
+) -> Iterator[bytes]:
+    bounds = _WorstCases(spec)
+    kinds = ingest.columns
+    prefix = b"%d\t" % job_id
+    for record in records:
+        try:
+            worst = bounds.of(record)
+        except (PromptError, UnboundedInputError) as error:
+            bad = DataError(
+                error.message, source=spec.data, line_no=record.line_no, hint=error.hint
+            )
+            if on_bad is None:
+                raise bad from None
+            on_bad(bad)
+            continue
+        cheapest = min(worst)
+        ingest.cheapest_nanousd += cheapest
+        if ingest.cheapest_nanousd <= spec.budget_nanousd:
+            ingest.affordable_rows = ingest.rows + 1
+        for column, value in record.fields.items():
+            kind = _JSON_KIND.get(type(value), "json")
+            known = kinds.get(column)
+            if known is None or known == "null":
+                kinds[column] = kind
+            elif kind not in (known, "null"):
+                kinds[column] = "json"
+        custom_id = record.custom_id if record.custom_id is not None else str(ingest.rows)
+        gold = record.fields.get(spec.gold) if spec.gold else None
+        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\n" % (
+            ingest.rows,
+            record.line_no,
+            _escape(custom_id.encode()),
+            rb"\N" if gold is None else _escape(_as_text(gold).encode()),
+            ",".join(map(str, worst)).encode(),
+            orjson.dumps(record.fields).replace(b"\\", b"\\\\"),
+        )
+        ingest.rows += 1
+    for column, kind in kinds.items():
+        if kind == "null":
+            kinds[column] = "string"
+
+
+_JSON_KIND = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def _as_text(gold: object) -> str:
+    return gold if isinstance(gold, str) else orjson.dumps(gold).decode()
+
+
+def _escape(text: bytes) -> bytes:
+    return (
+        text.replace(b"\\", b"\\\\")
+        .replace(b"\t", b"\\t")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+    )
+
+
+class _WorstCases:
+    """The worst case of a row on each tier: its prompt is made and its request body measured, so that
+    a template that fails on some row is found before anything is spent."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._providers = Providers()
+        self._makers = prompt_makers(spec)
+        self._form: str | None = None
+
+    def of(self, record: Record) -> tuple[int, ...]:
+        shared: Prompt | None = None
+        worst = []
+        for tier, maker in zip(self._spec.tiers, self._makers, strict=True):
+            if tier.prompt is not None:
+                prompt = maker.prompt_for(record.fields)
+            else:
+                if shared is None:
+                    shared = maker.prompt_for(record.fields)
+                    self._require_one_form(maker.form_of(record.fields))
+                prompt = shared
+            body = self._providers.request_body(tier, prompt, self._spec.output)
+            worst.append(worst_case_nanousd(tier, len(body), text_only=prompt.text_only))
+        return tuple(worst)
+
+    def _require_one_form(self, form: str) -> None:
+        if self._form is None:
+            self._form = form
+        elif form != self._form:
+            raise PromptError(
+                f"this record is of the form {form}, the ones before it are of the form {self._form}",
+                hint="Give all records one form, or a template with --prompt.",
+            )
+
+
+def prompt_makers(spec: JobSpec) -> list[PromptMaker]:
+    """A prompt maker per tier; tiers without a prompt of their own share one."""
+    shared = compile_prompt(system=spec.system, template=spec.prompt)
+    return [
+        shared
+        if tier.prompt is None
+        else compile_prompt(
+            system=spec.system, template=tier.prompt, where=f"the prompt of tier {tier.name}"
+        )
+        for tier in spec.tiers
+    ]
+
+
+def _require_budget(spec: JobSpec, ingest: _Ingest) -> None:
+    if spec.gold is not None and spec.gold not in ingest.columns:
+        raise UsageError(
+            f"{spec.data}: no record has the gold column {spec.gold!r}.",
+            hint="Columns are: " + ", ".join(list(ingest.columns)[:20]) + ".",
+        )
+    if ingest.cheapest_nanousd <= spec.budget_nanousd:
+        return
+    needed = format_usd(ingest.cheapest_nanousd)
+    raise BudgetError(
+        f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {ingest.rows:,} rows: at"
+        f" worst they cost {needed} on the cheapest tier.",
+        hint=(
+            f"Give --budget {ingest.cheapest_nanousd / 1e9:.6g} or more, answer the first"
+            f" {ingest.affordable_rows:,} rows with --limit {ingest.affordable_rows}, or lower the"
+            " cheapest tier's max_output_tokens, which the worst case counts in full."
+        ),
+    )
+
+
+def _insert_drafts(
+    connection: sa.Connection,
+    raw: psycopg.Connection[tuple[object, ...]],
+    job_id: int,
+    spec: JobSpec,
+    rows: int,
+) -> list[ChunkNotice]:
+    worst = read_worst_cases(raw, job_id, len(spec.tiers))
+    tiers = start_tiers(spec.policy, worst, spec.budget_nanousd, spec.seed)
+    names = [t.name for t in spec.tiers]
+    row_no = np.arange(rows, dtype=np.int32)
+    chunks = list(cut_into_chunks(job_id, 0, names, row_no, tiers, spec.chunk_rows))
+    return insert_chunks(connection, spec.name, chunks)

@@ -1,0 +1,102 @@
+"""The sweeper: finds what nobody works on. Two at once do no harm, and none at all costs only time.
+
+It frees chunks of workers that died, wakes workers for chunks that wait, and calls the planner for
+jobs that have nothing open. The broker may lose every message: this is what makes up for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import sqlalchemy as sa
+
+from cascade_batch.engine.chunks import notice, spread
+from cascade_batch.engine.ports import ChunkNotice, Publisher
+from cascade_batch.errors import ServiceUnreachableError
+from cascade_batch.store.engine import make_engine, reachable
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_AGAIN_S = 15
+"""A chunk that waited this long since its last message gets another."""
+PLAN_AGAIN_S = 10
+"""A job with nothing open that was not planned for so long gets the planner called again."""
+SWEEP_S = 1.0
+
+_READY = """
+WITH due AS (
+    SELECT c.chunk_id, c.tier_name,
+           row_number() OVER (PARTITION BY c.tier_name ORDER BY c.chunk_id) AS place
+      FROM cascade_store.chunk c JOIN cascade_store.job j USING (job_id)
+     WHERE c.state = 'ready' AND j.state IN ('queued', 'running')
+       AND (c.not_before IS NULL OR c.not_before <= clock_timestamp())
+       AND (c.published_at IS NULL
+            OR c.published_at < clock_timestamp() - make_interval(secs => :again_s)))
+UPDATE cascade_store.chunk c SET published_at = clock_timestamp()
+  FROM due, cascade_store.job j
+ WHERE c.chunk_id = due.chunk_id AND due.place <= :per_tier AND j.job_id = c.job_id
+   AND c.state = 'ready'
+RETURNING c.chunk_id, j.name AS job, c.tier_name, c.row_from, c.row_to, c.row_nos, c.row_count
+"""
+_IDLE_JOBS = """
+UPDATE cascade_store.job j SET planned_at = clock_timestamp()
+ WHERE j.state IN ('queued', 'running')
+   AND (j.planned_at IS NULL OR j.planned_at < clock_timestamp() - make_interval(secs => :again_s))
+   AND NOT EXISTS (SELECT 1 FROM cascade_store.chunk c
+                    WHERE c.job_id = j.job_id AND c.state <> 'done')
+RETURNING j.name
+"""
+_WAKE_PER_TIER = 16
+
+
+def publish_ready(engine: sa.Engine, publisher: Publisher) -> int:
+    """Wake workers for chunks that wait.
+
+    Returns:
+        How many messages were sent.
+    """
+    with engine.begin() as connection:
+        rows = connection.execute(
+            sa.text(_READY), {"again_s": PUBLISH_AGAIN_S, "per_tier": _WAKE_PER_TIER}
+        ).mappings()
+        notices: list[ChunkNotice] = [
+            notice(row["job"], row["chunk_id"], dict(row)) for row in rows
+        ]
+    publisher.publish_chunks(spread(notices))
+    return len(notices)
+
+
+def sweep_once(engine: sa.Engine, publisher: Publisher) -> None:
+    """One round: free, wake, plan, and say that the sweeper lives."""
+    with engine.begin() as connection:
+        freed = connection.execute(sa.text("SELECT cascade_store.expire_leases(1000)")).scalar_one()
+        idle = connection.execute(sa.text(_IDLE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
+        connection.execute(
+            sa.text(
+                "INSERT INTO cascade_store.heartbeat (part) VALUES ('sweeper')"
+                " ON CONFLICT (part) DO UPDATE SET at = now()"
+            )
+        )
+    if freed:
+        logger.warning("%d leases had run out; what they had reserved is at risk", freed)
+    publish_ready(engine, publisher)
+    for job in idle:
+        publisher.publish_plan(job)
+
+
+def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) -> None:
+    """Sweep until `stop` is set; outlives every outage of database and broker."""
+    engine = make_engine(database_url, pooled=True)
+    failures = 0
+    while not stop.is_set():
+        try:
+            with reachable(database_url):
+                sweep_once(engine, publisher)
+            failures = 0
+        except ServiceUnreachableError as error:
+            failures += 1
+            logger.warning("sweeper: %s", error.message)
+            engine.dispose()
+        stop.wait(min(SWEEP_S * (1 + failures), 10))
+    engine.dispose()
