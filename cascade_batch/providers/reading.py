@@ -1,0 +1,95 @@
+"""Reads answers whole, but never more of them than fits: a server must not be able to fill the memory."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any, TypeGuard
+
+import aiohttp
+import orjson
+
+MAX_BODY_BYTES = 32 * 2**20
+"""Most that is read of an answer, packed or unpacked. Log-probabilities of 20 alternatives take about
+2 KB a token, so this is room for some 16,000 tokens with them and for millions without."""
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+
+class UnreadableError(Exception):
+    """An answer that can't be read; its text says why. Never leaves this package."""
+
+
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """The unpacked body.
+
+    Raises:
+        UnreadableError: It is too large, or packed in a way that can't be unpacked.
+        aiohttp.ClientError: It is cut off.
+    """
+    packed = await _read_packed(response)
+    encoding = response.headers.get("Content-Encoding")
+    return packed if encoding is None else _unpacked(packed, encoding.strip().lower())
+
+
+async def _read_packed(response: aiohttp.ClientResponse) -> bytes:
+    announced = response.content_length
+    if announced is not None:
+        if announced > MAX_BODY_BYTES:
+            raise _too_large()
+        return await response.read()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _unpacked(packed: bytes, encoding: str) -> bytes:
+    if encoding in ("", "identity"):
+        return packed
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UnreadableError(f"the answer is packed as {encoding!r}, which was not asked for")
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        unpacked = unpacker.decompress(packed, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise UnreadableError(f"the answer can't be unpacked: {error}") from None
+    if len(unpacked) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not unpacker.eof:
+        raise UnreadableError("the packed answer is cut off")
+    return unpacked
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of a body.
+
+    Raises:
+        UnreadableError: It is no JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    # Some servers write NaN or -Infinity for a log-probability, or half a surrogate pair into a
+    # text, which only the lenient parser reads. The answer is paid for: worth a second try.
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        start = " ".join(body[:200].decode("utf-8", "replace").split())
+        raise UnreadableError(
+            f"the answer is no JSON; it begins with: {start}" if start else "the answer is empty"
+        ) from None
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a value can be a number of tokens; keeps what a database column can't hold out, too."""
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _too_large() -> UnreadableError:
+    return UnreadableError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")

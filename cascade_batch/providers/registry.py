@@ -1,0 +1,48 @@
+"""The providers of a worker process."""
+
+from __future__ import annotations
+
+from cascade_batch.domain.answer import Outcome
+from cascade_batch.domain.job import Output
+from cascade_batch.domain.row import Prompt
+from cascade_batch.domain.tier import Tier
+from cascade_batch.providers.anthropic import AnthropicWire
+from cascade_batch.providers.openai import OpenAIWire
+from cascade_batch.providers.provider import Provider
+from cascade_batch.providers.python_function import PythonFunctionProvider
+from cascade_batch.providers.wire import HttpProvider, HttpSession
+
+
+class Providers:
+    """Every provider, one of each per process, over one pool of connections.
+
+    Making it costs nothing and needs no loop: connections, threads and models are made by the first
+    call that needs them, in the loop that runs then. Make it after the fork, and close it in the
+    loop that made the calls.
+    """
+
+    def __init__(self) -> None:
+        self._session = HttpSession()
+        self._functions = PythonFunctionProvider()
+        self._by_api: dict[str, Provider] = {
+            "openai": HttpProvider(self._session, OpenAIWire),
+            "anthropic": HttpProvider(self._session, AnthropicWire),
+            "python": self._functions,
+        }
+
+    def for_tier(self, tier: Tier) -> Provider:
+        """The provider of a tier's `api`."""
+        return self._by_api[tier.api]
+
+    def request_body(self, tier: Tier, prompt: Prompt, output: Output) -> bytes:
+        """See `Provider.request_body`."""
+        return self.for_tier(tier).request_body(tier, prompt, output)
+
+    async def call(self, tier: Tier, body: bytes) -> Outcome:
+        """See `Provider.call`."""
+        return await self.for_tier(tier).call(tier, body)
+
+    async def close(self) -> None:
+        """Close connections and let go of threads."""
+        await self._functions.close()
+        await self._session.close()
