@@ -290,7 +290,7 @@ class Driver:
         permit = await gate.acquire(len(body) // 4 + chunk.tier.max_output_tokens)
         loop = asyncio.get_running_loop()
         if chunk.is_lost or chunk.hand_back or loop.time() > chunk.valid_until:
-            gate.release(permit, None)
+            gate.give_back(permit)
             chunk.in_flight.pop(task.row_no, None)
             chunk.ready.append(task)
             self._progress.set()
