@@ -140,15 +140,6 @@ class Postgres:
         """
         self._initdb(f"--pgdata={self.data}", "--sync-only")
 
-    def find(self) -> ProcessRef | None:
-        """The running server of this data folder, by its own note of its process."""
-        try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            command = psutil.Process(pid).cmdline()
-        except (OSError, ValueError, psutil.Error):
-            return None
-        return ProcessRef.of(pid) if str(self.data) in command else None
-
     def start(self) -> Child:
         """Start the server; it answers a little later (see `wait_until_ready`).
 
@@ -266,6 +257,17 @@ class Postgres:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         for name in (SOCKET_NAME, SOCKET_NAME.removesuffix(".lock")):
             (self.socket_folder / name).unlink(missing_ok=True)
+
+
+def find_running(data: Path) -> tuple[ProcessRef, Path] | None:
+    """The running server of a data folder and the folder of its socket, by its own note."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        ref = ProcessRef.of(int(lines[0]))
+        is_ours = str(data) in psutil.Process(int(lines[0])).cmdline()
+        return (ref, Path(lines[4])) if ref is not None and ref.is_alive and is_ours else None
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
 
 
 def _server_environment() -> dict[str, str]:

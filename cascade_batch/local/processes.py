@@ -38,6 +38,11 @@ class ProcessRef:
         except psutil.NoSuchProcess:
             return None
 
+    @classmethod
+    def of_ourselves(cls) -> ProcessRef:
+        """This process."""
+        return cls(os.getpid(), psutil.Process().create_time())
+
     def process(self) -> psutil.Process | None:
         """The process while it runs (one that waits to be reaped does not)."""
         try:
@@ -113,6 +118,7 @@ def start(
     cwd: Path,
     account: Account | None = None,
     stdin: bytes = b"",
+    pass_fds: Sequence[int] = (),
 ) -> Child:
     """Start a process that survives us and every terminal.
 
@@ -122,6 +128,7 @@ def start(
         env: Its whole environment.
         cwd: Its working folder.
         account: Who it runs as, if not as ourselves.
+        pass_fds: Files of ours that it inherits, besides its output.
         stdin: What it reads from its standard input: for secrets, as everybody can list arguments.
     """
     with log.open("ab") as output:
@@ -133,6 +140,7 @@ def start(
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
             **(account.popen_options() if account else {}),
         )
     started = ProcessRef.of(popen.pid)
