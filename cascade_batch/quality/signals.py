@@ -1,0 +1,144 @@
+"""Signals: what a reply gives away about itself. Runs once per answer, so it is kept to microseconds."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from cascade_batch.domain.answer import Reply, Signals
+from cascade_batch.domain.job import Output
+from cascade_batch.quality.text import EDGES
+
+_LOWEST_LOGPROB = -9999.0
+"""Servers write minus infinity in several ways; this one survives JSON and arithmetic."""
+_TOKEN_EDGES = EDGES + "▁Ġ"
+"""Some servers give tokens in their vocabulary's spelling, with a mark in place of a leading space."""
+_SHARED = -1
+_SHARED_MASS_LIMIT = 0.01
+"""Mass on first tokens that several choices begin with, from which on the first token decides nothing."""
+
+
+def signals_of(reply: Reply, output: Output) -> Signals:
+    """Read the signals of one reply.
+
+    `label_logprob` is set for declared choices only. Where the first token tells the choices apart it is
+    the log of the chosen one's share among them, variants of case and leading space summed; choices that
+    the server did not list are given as much of the unlisted mass as they can have. Where the first token
+    does not tell, it is the sum over the tokens, provided that the text is the choice and nothing else.
+    `extra` holds `refusal` where the model declined.
+    """
+    logprobs = reply.logprobs
+    if not logprobs and not reply.top_logprobs:
+        return Signals(extra={"refusal": True}) if reply.refusal else Signals()
+    total = mean = lowest = None
+    if logprobs:
+        total = _bounded(sum(logprobs))
+        mean = total / len(logprobs)
+        lowest = _bounded(min(logprobs))
+    label = None
+    if output.choices is not None:
+        label = _label_logprob(reply.text, reply.top_logprobs, total, _labels(output.choices))
+    return Signals(
+        logprob_mean=mean,
+        logprob_min=lowest,
+        logprob_sum=total,
+        label_logprob=label,
+        extra={"refusal": True} if reply.refusal else {},
+    )
+
+
+def confidence_of(signals: Signals) -> float | None:
+    """The one log-probability that stands for an answer: its label's, else the mean over its tokens.
+
+    The mean and not the sum, because the sum ranks answers by their length. None where the server
+    gave no log-probabilities.
+    """
+    return signals.logprob_mean if signals.label_logprob is None else signals.label_logprob
+
+
+class _Labels:
+    """The choices of an output, by what their texts and first tokens look like.
+
+    Attributes:
+        numbers: A choice's text, folded -> its number.
+        starts: Everything that a choice can start with -> its number, `_SHARED` where several do.
+    """
+
+    __slots__ = ("numbers", "starts")
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        names = [choice.strip(_TOKEN_EDGES).casefold() for choice in choices]
+        self.numbers: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
+        if "" in names or len(set(names)) < len(names):
+            return  # Punctuation or case alone tells these apart: tokens can't be matched safely.
+        for number, name in enumerate(names):
+            self.numbers[name] = number
+            for end in range(1, len(name) + 1):
+                start = name[:end]
+                self.starts[start] = number if start not in self.starts else _SHARED
+
+
+@lru_cache(maxsize=256)
+def _labels(choices: tuple[str, ...]) -> _Labels:
+    return _Labels(choices)
+
+
+def _label_logprob(
+    text: str, top_logprobs: dict[str, float] | None, total: float | None, labels: _Labels
+) -> float | None:
+    said = text.strip(_TOKEN_EDGES).casefold()
+    chosen = labels.numbers.get(said)
+    is_whole_text = chosen is not None
+    if chosen is None:
+        chosen = _leading_label(said, labels)
+        if chosen is None:
+            return None
+    if top_logprobs:
+        share = _share(top_logprobs, chosen, labels)
+        if share is not None:
+            return share
+    return total if is_whole_text else None
+
+
+def _leading_label(said: str, labels: _Labels) -> int | None:
+    best = None
+    best_length = 0
+    for name, number in labels.numbers.items():
+        length = len(name)
+        if length > best_length and said.startswith(name) and not said[length].isalnum():
+            best, best_length = number, length
+    return best
+
+
+def _share(top_logprobs: dict[str, float], chosen: int, labels: _Labels) -> float | None:
+    """Log of the chosen label's share of the first token's mass; None where that can't be told."""
+    starts = labels.starts
+    listed = chosen_mass = label_mass = shared_mass = 0.0
+    smallest = 1.0
+    seen = set()
+    for token, logprob in top_logprobs.items():
+        mass = math.exp(min(logprob, 0.0))
+        listed += mass
+        smallest = min(smallest, mass)
+        number = starts.get(token.strip(_TOKEN_EDGES).casefold())
+        if number is None:
+            continue
+        if number == _SHARED:
+            shared_mass += mass
+            continue
+        seen.add(number)
+        label_mass += mass
+        if number == chosen:
+            chosen_mass += mass
+    if chosen_mass <= 0.0 or shared_mass > _SHARED_MASS_LIMIT:
+        return None
+    # A choice that is not listed has no more mass than the least of those that are, and all of them
+    # together no more than what is left: without this, a lone listed choice would seem certain.
+    unseen = len(labels.numbers) - len(seen)
+    label_mass += max(0.0, min(1.0 - listed, unseen * smallest))
+    return _bounded(math.log(chosen_mass / label_mass))
+
+
+def _bounded(logprob: float) -> float:
+    return max(_LOWEST_LOGPROB, min(logprob, 0.0))

@@ -1,0 +1,41 @@
+"""What texts are compared by: cleaned for storage, and normalised in two strengths."""
+
+from __future__ import annotations
+
+import unicodedata
+
+EDGES = " \t\r\n\"'`*_~.,:;!?()[]{}<>«»“”„‘’…。、！？：；（）【】「」"  # noqa: RUF001
+"""Punctuation, quotes and markdown that may surround an answer without being part of it."""
+
+_REPLACEMENT = "�"
+
+
+def clean_text(text: str) -> str:
+    """The text as Postgres can store it: NUL characters and lone surrogates become U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", _REPLACEMENT)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def fold(text: str) -> str:
+    """The text without differences of case, Unicode form and white space."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
+
+
+def fold_edges(text: str) -> str:
+    """`fold`, without surrounding punctuation; a text of nothing but punctuation is kept whole."""
+    folded = fold(text)
+    return folded.strip(EDGES) or folded
+
+
+def shorten(text: object, limit: int = 80) -> str:
+    """At most `limit` characters of a text, quoted, for messages."""
+    shown = repr(text)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"

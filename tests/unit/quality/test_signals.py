@@ -1,0 +1,100 @@
+"""Signals: what log-probabilities say about an answer and about the choice in it."""
+
+import math
+
+import pytest
+
+from cascade_batch.domain.answer import Reply
+from cascade_batch.domain.job import Output
+from cascade_batch.quality import confidence_of, signals_of
+
+UP_DOWN = Output(choices=("up", "down", "none"))
+
+
+def label_probability(text, top, *, output=UP_DOWN, logprobs=(-0.5,)):
+    top_logprobs = {token: math.log(p) for token, p in top.items()}
+    signals = signals_of(Reply(text, logprobs=logprobs, top_logprobs=top_logprobs), output)
+    return None if signals.label_logprob is None else math.exp(signals.label_logprob)
+
+
+def test_token_logprobs_are_summed_averaged_and_their_least_is_kept():
+    signals = signals_of(Reply("a b c", logprobs=(-0.1, -0.6, -0.2)), Output())
+    assert signals.logprob_sum == pytest.approx(-0.9)
+    assert signals.logprob_mean == pytest.approx(-0.3)
+    assert signals.logprob_min == -0.6
+    assert signals.label_logprob is None
+
+
+def test_a_reply_without_logprobs_has_no_signals():
+    signals = signals_of(Reply("up"), UP_DOWN)
+    assert signals.logprob_mean is None
+    assert signals.label_logprob is None
+    assert confidence_of(signals) is None
+
+
+def test_minus_infinity_becomes_a_number_that_json_can_hold():
+    signals = signals_of(Reply("x", logprobs=(-0.1, -math.inf)), Output())
+    assert math.isfinite(signals.logprob_sum)
+    assert math.isfinite(signals.logprob_min)
+
+
+def test_a_refusal_is_kept_as_a_signal():
+    assert signals_of(Reply("I can't", refusal=True), Output()).extra == {"refusal": True}
+    assert signals_of(Reply("I can", logprobs=(-1.0,)), Output()).extra == {}
+
+
+def test_variants_of_case_and_space_count_for_the_same_choice():
+    top = {"up": 0.3, " Up": 0.3, "UP": 0.1, "down": 0.2, "none": 0.1}
+    assert label_probability("up", top) == pytest.approx(0.7)
+
+
+def test_tokens_that_are_no_choice_take_no_part():
+    top = {"up": 0.3, "down": 0.1, "none": 0.1, "The": 0.5}
+    assert label_probability("up", top) == pytest.approx(0.6)
+
+
+def test_the_start_of_a_choice_stands_for_the_choice():
+    output = Output(choices=("positive", "negative"))
+    assert label_probability("positive", {"pos": 0.6, "neg": 0.2}, output=output) == pytest.approx(
+        0.75
+    )
+
+
+def test_a_choice_that_is_not_listed_keeps_what_it_may_have():
+    alone = label_probability("up", {"up": 0.6})
+    assert alone == pytest.approx(0.6)
+    assert label_probability("up", {"up": 0.6, "down": 0.3}) < 0.7
+
+
+def test_choices_with_the_same_first_token_fall_back_to_the_whole_answer():
+    output = Output(choices=("very good", "very bad"))
+    probability = label_probability(
+        "very good", {"very": 0.99}, output=output, logprobs=(math.log(0.99), math.log(0.7))
+    )
+    assert probability == pytest.approx(0.99 * 0.7)
+
+
+def test_an_answer_that_explains_itself_is_graded_by_its_first_token_alone():
+    top = {"up": 0.8, "down": 0.1, "none": 0.1}
+    assert label_probability("Up, because rates fall.", top) == pytest.approx(0.8)
+    assert label_probability("Up, because rates fall.", {"The": 1.0}, logprobs=(-1.0,) * 9) is None
+
+
+def test_an_answer_that_starts_with_no_choice_has_no_label():
+    assert label_probability("upwards", {"up": 0.8, "down": 0.2}) is None
+    assert label_probability("I think up", {"I": 0.8}) is None
+
+
+def test_confidence_prefers_the_label_to_the_tokens():
+    reply = Reply("up", logprobs=(-0.5,), top_logprobs={"up": -0.1, "down": -3.0, "none": -4.0})
+    signals = signals_of(reply, UP_DOWN)
+    assert confidence_of(signals) == signals.label_logprob != signals.logprob_mean
+
+
+def test_choices_that_differ_by_case_alone_are_not_confused():
+    signals = signals_of(
+        Reply("a", logprobs=(-0.2,), top_logprobs={"a": -0.2, "A": -2.0}),
+        Output(choices=("a", "A")),
+    )
+    assert signals.label_logprob is None
+    assert confidence_of(signals) == -0.2
