@@ -31,6 +31,12 @@ class Command(click.Command):
                 parameter.show_envvar = True
 
 
+class Group(click.Group):
+    """A small group that imports its commands at once."""
+
+    command_class = Command
+
+
 class Lazy(NamedTuple):
     """Where a command is (`module:name`), and the line that help shows without importing it."""
 

@@ -13,8 +13,6 @@ import orjson
 from cascade_batch.cli.frame import printable
 from cascade_batch.domain.money import nanousd_to_usd
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
 
 def usd(nanousd: int) -> Decimal:
     """Dollars of an amount; printed as JSON, a number with all its digits."""
@@ -54,4 +52,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     console = Console(
         file=sys.stdout, width=None if is_terminal else 100_000, highlight=False, markup=False
     )
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def quality_text(quality: float | None) -> str:
+    """A quality as people read it; `-` where it is not known."""
+    return "-" if quality is None else f"{quality:.3f}"
+
+
+def latency_text(ms: float | None) -> str:
+    """A latency as people read it; `-` where it is not known."""
+    if ms is None:
+        return "-"
+    return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cascade_batch.cli.frame import printable, say
+from cascade_batch.cli.output import latency_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 
@@ -135,7 +136,9 @@ class Pace:
         if pending and self.rows_per_s:
             return f"about {format_duration(pending / self.rows_per_s)} for the rows"
         if not pending and self.nanousd_per_s:
-            return f"at most {format_duration(_money(status)['free'] / self.nanousd_per_s)}"
+            money = _money(status)
+            rest = money["free"] + money["reserved"]
+            return f"at most {format_duration(rest / self.nanousd_per_s)}"
         return None
 
 
@@ -220,16 +223,10 @@ def _tiers(tiers: Mapping[str, Mapping[str, Any]]) -> RenderableType:
             f"{tier['answers']:,}",
             f"{tier['escalated']:,}",
             format_usd(usd_to_nanousd(tier["spent_usd"])),
-            _latency(tier.get("latency_ms_p50")),
-            _latency(tier.get("latency_ms_p95")),
+            latency_text(tier.get("latency_ms_p50")),
+            latency_text(tier.get("latency_ms_p95")),
         )
     return table
-
-
-def _latency(ms: float | None) -> str:
-    if ms is None:
-        return "-"
-    return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"
 
 
 def _money(status: Status) -> dict[str, int]:

@@ -1,0 +1,54 @@
+"""`cascade-batch audit`: re-add a job's ledger."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from cascade_batch.cli.frame import EXIT_FAILED, Command
+from cascade_batch.cli.options import job_argument, json_option
+from cascade_batch.cli.output import print_json
+from cascade_batch.cli.services import services
+from cascade_batch.domain.money import format_usd
+
+
+@click.command(cls=Command)
+@job_argument
+@json_option
+@click.pass_context
+def audit(ctx: click.Context, job: str, as_json: bool) -> None:
+    """Add a job's ledger up again and hold it against the answers, the leases and the rows.
+
+    Prints OK and exits with 0 if everything agrees, else says what differs and exits with 1.
+    """
+    from cascade_batch.engine.jobs import find_job
+    from cascade_batch.ledger import audit_job
+
+    with services() as service:
+        with service.engine.connect() as connection:
+            job_id = find_job(connection, job).job_id
+        # The audit sets its own isolation level, which only a fresh transaction can take.
+        with service.engine.connect() as connection:
+            report = audit_job(connection, job_id)
+    if as_json:
+        print_json(
+            {
+                "name": job,
+                "ok": report.is_ok,
+                "differences": report.differences,
+                "rows": report.rows,
+                "answers": report.answers,
+                "entries": report.entries,
+                **asdict(report.balance),
+            }
+        )
+    elif report.is_ok:
+        balance = report.balance
+        click.echo(
+            f"OK: {report.entries:,} entries, {report.answers:,} answers to {report.rows:,} rows;"
+            f" {format_usd(balance.spent_nanousd)} of {format_usd(balance.budget_nanousd)} spent."
+        )
+    else:
+        click.echo("\n".join(f"DIFFERS: {difference}" for difference in report.differences))
+    ctx.exit(0 if report.is_ok else EXIT_FAILED)

@@ -1,0 +1,42 @@
+"""`cascade-batch budget`: raise a job's budget."""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+
+import click
+
+from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.options import job_argument
+from cascade_batch.cli.services import services
+from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.errors import UsageError
+
+
+@click.command(cls=Command)
+@job_argument
+@click.option("--add", metavar="USD", required=True, help="Add these dollars to the budget.")
+def budget(job: str, add: str) -> None:
+    """Raise a job's budget, and go on from where it stopped."""
+    from cascade_batch.engine.control import raise_budget
+
+    try:
+        add_nanousd = usd_to_nanousd(add)
+    except ValueError as error:
+        raise UsageError(f"--add: {error}.", hint="Write dollars, for example 12.50.") from None
+    with services() as service:
+        balance = raise_budget(service.engine, job, add_nanousd, service.publisher(), actor=_who())
+        service.wake(job)
+    say(
+        f"The budget of job {job!r} is {format_usd(balance.budget_nanousd)} now,"
+        f" {format_usd(balance.free_nanousd)} of it free."
+        f"\nFollow it:  cascade-batch watch {shlex.quote(job)}"
+    )
+
+
+def _who() -> str | None:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in many containers
+        return None

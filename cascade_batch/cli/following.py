@@ -1,0 +1,56 @@
+"""Following a job until it is over, and the exit code that says how it ended."""
+
+from __future__ import annotations
+
+import shlex
+
+from cascade_batch.cli.frame import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OUT_OF_MONEY, say, warn
+from cascade_batch.cli.progress import Status, follow
+from cascade_batch.cli.services import Services
+from cascade_batch.domain.job import JobState
+
+
+def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
+    """Show the job's progress on standard error until it is over, or Ctrl-C is pressed.
+
+    Returns:
+        The exit code, and the last status (None if interrupted).
+
+    Raises:
+        JobNotFoundError: There is no such job.
+    """
+    from cascade_batch.engine.status import job_status
+
+    def fetch() -> Status:
+        with service.engine.connect() as connection:
+            return job_status(connection, name)
+
+    quoted = shlex.quote(name)
+    try:
+        last = follow(fetch)
+    except KeyboardInterrupt:
+        say(
+            f"\nJob {name!r} goes on without this command."
+            f"\nFollow it:  cascade-batch watch {quoted}"
+            f"\nStop it:    cascade-batch cancel {quoted}"
+        )
+        return EXIT_INTERRUPTED, None
+    return exit_code(last), last
+
+
+def exit_code(status: Status) -> int:
+    """0 done, 1 failed or cancelled, 3 out of money; says on standard error what is not well."""
+    name, state, rows = status["name"], status["status"], status["rows"]
+    quoted = shlex.quote(name)
+    if state != JobState.FINISHED:
+        because = f": {status['reason']}" if status["reason"] else ""
+        warn(f"Job {name!r} is {state}{because}")
+        say(f"Go on with it:  cascade-batch resume {quoted}")
+        return EXIT_FAILED
+    if rows["failed"]:
+        say(f"{rows['failed']:,} rows failed; see why:  cascade-batch errors {quoted}")
+    if rows["unfunded"]:
+        warn(f"The money ran out before {rows['unfunded']:,} rows had an answer.")
+        say(f"Go on with more:  cascade-batch budget {quoted} --add USD")
+        return EXIT_OUT_OF_MONEY
+    return 0

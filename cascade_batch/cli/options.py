@@ -1,0 +1,69 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+job_argument = click.argument("job", metavar="JOB")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+_FILE = click.Path(path_type=Path)
+
+
+def job_options(function: F) -> F:
+    """Options that say what a job is; each stands for the key of a job file and wins over it."""
+    decorators = [
+        click.argument("data", required=False),
+        click.option("--job", "job_file", type=_FILE, metavar="FILE", help="Read a job file."),
+        click.option("--budget", metavar="USD", help="Never spend more than these dollars."),
+        click.option(
+            "--tiers", "tiers_file", type=_FILE, metavar="FILE", help="Read the tiers from a file."
+        ),
+        click.option("--system", metavar="TEXT", help="Put a system message before each prompt."),
+        click.option(
+            "--prompt",
+            metavar="TEXT|@FILE",
+            help="Make each row's prompt with this template; {{ column }} stands for a column.",
+        ),
+        click.option(
+            "--output",
+            metavar="YAML|@FILE",
+            help="Declare what answers look like, for example '{choices: [up, down]}'.",
+        ),
+        click.option("--gold", metavar="COLUMN", help="Find right answers in this column."),
+        click.option(
+            "--check",
+            metavar="NAME",
+            help="Check answers: exact, choice, numeric, json, contains, python:module.function"
+            " or judge:TIER.",
+        ),
+        click.option("--name", metavar="NAME", help="Call the job this."),
+        click.option(
+            "--policy",
+            type=click.Choice(["auto", "cheapest", "dearest", "random", "confidence"]),
+            help="Choose what to escalate by this policy (auto, if none is given).",
+        ),
+        click.option("--seed", type=click.IntRange(0), help="Repeat random choices with a number."),
+        click.option(
+            "--chunk-rows",
+            type=click.IntRange(1, 10_000),
+            help="Put so many rows into a chunk (200, if not given).",
+        ),
+        click.option("--limit", type=click.IntRange(1), help="Take only so many rows."),
+        click.option(
+            "--skip-bad",
+            is_flag=True,
+            default=None,
+            help="Leave out records that can't be used, and say which.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function

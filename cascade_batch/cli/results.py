@@ -1,0 +1,40 @@
+"""`cascade-batch results`: a job's answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.options import job_argument
+from cascade_batch.cli.services import services
+
+
+@click.command(cls=Command)
+@job_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write to a .jsonl, .csv or .parquet file instead of standard output.",
+)
+@click.option("--json", "_as_json", is_flag=True, help="Print JSON for programs (as always here).")
+def results(job: str, output: Path | None, _as_json: bool) -> None:
+    """Print a job's results in input order: JSON Lines, or a file of another format.
+
+    Rows that are still to be answered are left out, so that a running job can be read as well.
+    """
+    from cascade_batch.engine.jobs import find_job
+    from cascade_batch.results import export_results, stream_results, write_jsonl
+
+    with services() as service, service.engine.connect() as connection:
+        found = find_job(connection, job)
+        stream = stream_results(connection, found.job_id)
+        rows = export_results(stream, output) if output else write_jsonl(stream, sys.stdout.buffer)
+    if output is not None:
+        say(f"{rows:,} rows written to {output}.")
+    if rows < found.rows_total:
+        say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")

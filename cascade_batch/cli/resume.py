@@ -1,0 +1,29 @@
+"""`cascade-batch resume`: go on with a job."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.options import job_argument
+from cascade_batch.cli.services import services
+
+
+@click.command(cls=Command)
+@job_argument
+@click.option("--retry-failed", is_flag=True, help="Ask the rows that failed once more.")
+def resume(job: str, retry_failed: bool) -> None:
+    """Go on with what is not done of a paused, cancelled, failed or finished job."""
+    from cascade_batch.engine import control
+
+    with services() as service:
+        publisher = service.publisher()
+        if retry_failed:
+            rows = control.retry_failed(service.engine, job, publisher)
+            say(f"{rows:,} rows that failed are asked once more.")
+        else:
+            control.resume_job(service.engine, job, publisher)
+        service.wake(job)
+    say(f"Job {job!r} goes on.\nFollow it:  cascade-batch watch {shlex.quote(job)}")

@@ -1,0 +1,153 @@
+"""The services that a command works with: the user's own, or the embedded stack, which it starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cascade_batch.errors import UsageError
+from cascade_batch.settings import Settings, settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from cascade_batch.domain.tier import Tier
+    from cascade_batch.engine.ports import Publisher
+
+
+class Services:
+    """Database and broker as one command sees them; made by `services`.
+
+    Attributes:
+        settings: With both URLs set, whether they are the user's or the embedded stack's.
+        engine: Of the database.
+    """
+
+    def __init__(self, ready: Settings, engine: sa.Engine) -> None:
+        self.settings = ready
+        self.engine = engine
+
+    def publisher(self) -> Publisher:
+        """What wakes workers. A broker that is away costs time, never a job."""
+        from cascade_batch.dispatch.app import make_app
+        from cascade_batch.dispatch.publisher import CeleryPublisher
+
+        return CeleryPublisher(make_app(self.settings.redis_url or ""))
+
+    def wake(self, job: str) -> None:
+        """Have the embedded stack work on a job's tiers, with the keys of this environment.
+
+        Raises:
+            JobNotFoundError: There is no such job.
+            UsageError: A tier's key is not in the environment.
+        """
+        if not settings().is_embedded:
+            return
+        from cascade_batch.engine.jobs import find_job
+
+        with self.engine.connect() as connection:
+            tiers = find_job(connection, job).spec.tiers
+        running_settings(tiers)
+
+
+@contextmanager
+def services(tiers: Sequence[Tier] = ()) -> Iterator[Services]:
+    """Connect; starts the embedded stack where no services are named.
+
+    Args:
+        tiers: Tiers that are going to have work, so that the embedded stack starts their workers.
+
+    Raises:
+        ServiceUnreachableError: The database can't be reached, now or while it is used.
+        UsageError: The database has another version's schema, or a tier's key is not there.
+    """
+    ready = running_settings(tiers)
+    with database(ready) as engine:
+        yield Services(ready, engine)
+
+
+def running_settings(tiers: Sequence[Tier] = ()) -> Settings:
+    """Settings with both URLs set; the embedded stack runs when this returns, if it serves.
+
+    Raises:
+        ServiceUnreachableError: The embedded stack can't be started.
+        UsageError: A key that the embedded workers of these tiers need is not in the environment.
+    """
+    given = settings()
+    if not given.is_embedded:
+        return given
+    keys = _keys(tiers)
+    from cascade_batch.local.stack import ensure_stack
+
+    urls = ensure_stack(given, tiers=[tier.name for tier in tiers], env=keys)
+    return replace(given, database_url=urls.database_url, redis_url=urls.redis_url)
+
+
+def own_settings() -> Settings:
+    """Settings with both URLs set by the user.
+
+    Raises:
+        UsageError: They are not: the embedded stack runs its own workers.
+    """
+    given = settings()
+    if given.is_embedded:
+        raise UsageError(
+            "CASCADE_DATABASE_URL and CASCADE_REDIS_URL are not set.",
+            hint="Set both. The embedded stack needs no such command: it runs all of its parts by"
+            " itself.",
+        )
+    return given
+
+
+def _keys(tiers: Sequence[Tier]) -> dict[str, str]:
+    keys = {}
+    for tier in tiers:
+        name = tier.api_key_env
+        if name is None:
+            continue
+        if not os.environ.get(name):
+            raise UsageError(
+                f"Tier {tier.name!r} needs a key in the environment variable {name},"
+                " which is not set.",
+                hint=f"Set it, for example: export {name}=…",
+            )
+        keys[name] = os.environ[name]
+    return keys
+
+
+@contextmanager
+def database(ready: Settings) -> Iterator[sa.Engine]:
+    """An engine for the block; what goes wrong with connection or schema is said in words.
+
+    Raises:
+        ServiceUnreachableError: The database can't be reached, now or while it is used.
+        UsageError: The database has another version's schema.
+    """
+    import psycopg
+    from sqlalchemy.exc import ProgrammingError
+
+    from cascade_batch.store.engine import make_engine, reachable
+
+    url = ready.database_url or ""
+    engine = make_engine(url)
+    try:
+        with reachable(url):
+            yield engine
+    except ProgrammingError as error:
+        wrong_schema = (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.UndefinedFunction,
+            psycopg.errors.InvalidSchemaName,
+        )
+        if isinstance(error.orig, wrong_schema):
+            from cascade_batch.store.migrate import require_current
+
+            with reachable(url), engine.connect() as connection:
+                require_current(connection)
+        raise
+    finally:
+        engine.dispose()

@@ -1,0 +1,113 @@
+"""`cascade-batch submit`: a data set in, every row answered."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cascade_batch.cli.frame import Command, say, warn
+from cascade_batch.cli.options import job_options, json_option
+from cascade_batch.cli.output import print_json, usd
+from cascade_batch.cli.services import Services, services
+from cascade_batch.domain.money import format_usd
+from cascade_batch.errors import JobExistsError
+
+if TYPE_CHECKING:
+    from cascade_batch.engine.spec_files import JobRequest
+    from cascade_batch.engine.submit import Submission
+
+
+@click.command(cls=Command)
+@job_options
+@click.option("--detach", is_flag=True, help="Return at once instead of waiting for the end.")
+@click.option("--dry-run", is_flag=True, help="Read and check everything, submit nothing.")
+@json_option
+@click.pass_context
+def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **given: Any) -> None:
+    """Answer every row of DATA as well as the budget allows, and never spend a cent more.
+
+    DATA is a .jsonl, .csv or .parquet file (the first two also as .gz or .zst), or `-` for JSON
+    Lines on standard input. Prints the job's name, shows progress on standard error and waits;
+    Ctrl-C leaves the job running.
+
+    Exits with 0 when all is done, 1 if the job failed, 2 for wrong input, 3 if the money ran out
+    before every row had an answer, 4 if database or broker can't be reached, 130 on Ctrl-C.
+    """
+    if dry_run:
+        from cascade_batch.cli.estimate import read_and_estimate, show_estimate
+        from cascade_batch.engine.estimate import require_budget
+
+        request, found = read_and_estimate(given, needs_budget=True)
+        require_budget(request.spec, found)
+        show_estimate(request, found, as_json=as_json)
+        return
+
+    from cascade_batch.cli.following import follow_job
+    from cascade_batch.engine.spec_files import JobOptions, read_job
+
+    request = read_job(JobOptions(**given))
+    for warning in request.warnings:
+        warn(warning)
+    with services(request.spec.tiers) as service:
+        submission = _submit(service, request)
+        name = submission.name
+        if not as_json:
+            click.echo(name)
+        if detach:
+            if as_json:
+                print_json(_as_json(submission))
+            say(f"Follow it:  cascade-batch watch {shlex.quote(name)}")
+            return
+        code, last = follow_job(service, name)
+    if as_json:
+        print_json(_as_json(submission) if last is None else last)
+    if code == 0:
+        say(f"See the answers:  cascade-batch results {shlex.quote(name)}")
+    ctx.exit(code)
+
+
+def _submit(service: Services, request: JobRequest) -> Submission:
+    from cascade_batch.datasets import read_records
+    from cascade_batch.engine.names import unused_name
+    from cascade_batch.engine.submit import submit_job
+
+    left_out = 0
+
+    def on_bad(error: Exception) -> None:
+        nonlocal left_out
+        left_out += 1
+        warn(f"left out: {error}")
+
+    spec = request.spec
+    publisher = service.publisher()
+    while True:
+        if not request.name_is_explicit:
+            with service.engine.connect() as connection:
+                spec = spec.model_copy(update={"name": unused_name(connection, request.spec.name)})
+        on_bad_or_none = on_bad if request.skip_bad else None
+        records = read_records(request.data, limit=request.limit, on_bad=on_bad_or_none)
+        try:
+            submission = submit_job(service.engine, spec, records, on_bad=on_bad_or_none)
+        except JobExistsError:
+            # The name is looked at before the first record is read, so nothing is lost.
+            if request.name_is_explicit:
+                raise
+            continue
+        break
+    publisher.publish_chunks(submission.notices)
+    without = f" ({left_out:,} records left out)" if left_out else ""
+    say(
+        f"Job {submission.name!r}: {submission.rows:,} rows{without},"
+        f" a budget of {format_usd(spec.budget_nanousd)}."
+    )
+    return submission
+
+
+def _as_json(submission: Submission) -> dict[str, Any]:
+    return {
+        "name": submission.name,
+        "rows": submission.rows,
+        "worst_case_usd": usd(submission.worst_case_nanousd),
+    }

@@ -1,0 +1,26 @@
+"""`cascade-batch sweeper`: find what nobody works on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.services import own_settings
+
+
+@click.command(cls=Command)
+def sweeper() -> None:
+    """Free what dead workers held, wake idle ones and finish jobs, until stopped."""
+    ready = own_settings()
+    from cascade_batch.dispatch.app import make_app
+    from cascade_batch.dispatch.publisher import CeleryPublisher
+    from cascade_batch.engine.sweep import run_sweeper
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    say("The sweeper runs.")
+    run_sweeper(ready.database_url or "", CeleryPublisher(make_app(ready.redis_url or "")), stop)
