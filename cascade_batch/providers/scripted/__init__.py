@@ -56,8 +56,9 @@ What is counted and billed
 - Tokens are those recorded or given by a rule; else one for every four bytes of text, rounded up, and
   1,000 for a part that is no text. Output ends at `max_tokens`, as a real model's does, with `length` as
   the finish reason. Reasoning tokens are output tokens.
-- Price per call: integers of pico-dollars, rounded up to nano-dollars. A call let in beyond its limit is
-  never charged; tokens per minute count what the call would be billed.
+- Price per call: integers of pico-dollars, rounded up to nano-dollars.
+- Limits come before faults: what a limit turns away meets no fault, and no selector counts it. Tokens per
+  minute count what the call would be billed. The bucket of a minute begins full and refills evenly.
 - Log-probabilities: one entry per output token, in even parts that add up to the answer's. A one-token
   answer also has alternatives; a recording does not tell them, so what probability is left is shared
   among the other one-token answers by their frequency.
@@ -71,8 +72,8 @@ nanousd, in_flight, max_in_flight` (calls waiting for their answer, with the cli
 `faults` by kind. `GET /log` gives the last 10,000 calls as JSON lines; the file named by `log:` has all.
 `POST /bill/reset` begins again: bill, limits, counts and draws. Also `GET /health` and `GET /v1/models`.
 
-One process serves everything: order, counts and limits are exact, and it answers more calls per core
-than any client asks. Answers are not streamed, and there is one per call.
+One process serves everything, so that order, counts and limits are exact; it keeps several clients busy,
+as a call costs it a fraction of what it costs them. Answers are not streamed, and there is one per call.
 """
 
 from cascade_batch.providers.scripted.answers import right_choice

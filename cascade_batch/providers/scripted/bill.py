@@ -6,6 +6,7 @@ integers of pico-dollars per token; a call is summed in pico-dollars and rounded
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -39,10 +40,10 @@ class Usage:
     def times(self, factor: Decimal) -> Usage:
         """The usage with every count multiplied and rounded up."""
         return Usage(
-            _ceil(self.input_tokens * factor),
-            _ceil(self.output_tokens * factor),
-            _ceil(self.cached_input_tokens * factor),
-            _ceil(self.reasoning_tokens * factor),
+            math.ceil(self.input_tokens * factor),
+            math.ceil(self.output_tokens * factor),
+            math.ceil(self.cached_input_tokens * factor),
+            math.ceil(self.reasoning_tokens * factor),
         )
 
 
@@ -60,10 +61,10 @@ class Rate:
         """From USD per million tokens (and USD per call), rounded up to a pico-dollar."""
         per_token = _PICOUSD_PER_USD // _TOKENS_PER_MTOK
         return cls(
-            _ceil(input_ * per_token),
-            _ceil(output * per_token),
-            _ceil(cached * per_token),
-            _ceil(call * _PICOUSD_PER_USD),
+            math.ceil(input_ * per_token),
+            math.ceil(output * per_token),
+            math.ceil(cached * per_token),
+            math.ceil(call * _PICOUSD_PER_USD),
         )
 
     def cost_nanousd(self, usage: Usage) -> int:
@@ -245,7 +246,3 @@ class CallLog:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-
-
-def _ceil(value: Decimal) -> int:
-    return -int(-value // 1)
