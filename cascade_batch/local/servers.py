@@ -10,7 +10,7 @@ from cascade_batch.local.home import Home, StackState
 from cascade_batch.local.postgres import SOCKET_NAME, Postgres, find_running
 from cascade_batch.local.processes import Child
 from cascade_batch.local.sockets import private_socket_folder
-from cascade_batch.local.valkey import BrokerAddress, Valkey
+from cascade_batch.local.valkey import BrokerAddress, Valkey, new_address
 from cascade_batch.local.wheels import postgres_programs, valkey_programs
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Servers:
         self._valkey = Valkey(valkey_programs(home.account), home.log("valkey"), home.account)
         self.postgres: Child | None = Child(found[0]) if found else None
         self.valkey: Child | None = None
-        self.address: BrokerAddress | None = None
+        self.address = new_address()
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Have this called after a process was started, from the thread that did it."""
@@ -96,16 +96,15 @@ class Servers:
             self._postgres.sync()
             self._unsynced.unlink()
 
-    def start_valkey(self) -> BrokerAddress:
+    def start_valkey(self) -> None:
         """Start it if it does not run, where it was before if possible.
 
         Raises:
             ServiceUnreachableError: It does not start.
         """
-        if self.valkey is None or self.address is None or not self.valkey.is_alive:
+        if self.valkey is None or not self.valkey.is_alive:
             self.valkey, self.address = self._valkey.start(self.address)
             self._changed()
-        return self.address
 
     def stop_postgres(self) -> None:
         """Stop it if it runs."""

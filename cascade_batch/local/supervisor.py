@@ -87,15 +87,19 @@ class Supervisor:
         self._loop.add_signal_handler(signal.SIGHUP, lambda: None)  # no terminal is ours
         self._adopt()
         self._workers.want(tiers)
-        # Side by side: making a database takes as long as importing what migrates it, and as
-        # long as the workers take to import.
-        postgres = asyncio.to_thread(self._servers.start_postgres)
+        # Side by side: making a database takes as long as importing what migrates it.
         results = await asyncio.gather(
-            postgres, self._start_valkey(), asyncio.to_thread(_import_store), return_exceptions=True
+            asyncio.to_thread(self._servers.start_postgres),
+            asyncio.to_thread(self._servers.start_valkey),
+            asyncio.to_thread(_import_store),
+            return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        # Not earlier: what workers import would keep two cores from the database for a second,
+        # and the client has rows to store before there is work.
+        self._connect_workers()
         await asyncio.to_thread(_migrate, self._servers.database_url)
         await self._control.listen(self._control_path)
         self._write_state()
@@ -214,7 +218,7 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """Start the sweeper, with the first job: what it imports takes memory."""
-        if self._sweeper is None and self._servers.address is not None:
+        if self._sweeper is None:
             urls = (self._servers.database_url, self._servers.address.url)
             self._sweeper = Background("sweeper", partial(_run_sweeper, *urls))
 
@@ -223,14 +227,18 @@ class Supervisor:
 
     async def _start_valkey(self) -> None:
         before = self._servers.address
-        address = await asyncio.to_thread(self._servers.start_valkey)
-        if address != before and self._sweeper is not None:
-            self._sweeper.ask_to_stop()
-            self._sweeper = None
+        await asyncio.to_thread(self._servers.start_valkey)
+        if self._servers.address != before:  # its port was taken in the meantime
+            if self._sweeper is not None:
+                self._sweeper.ask_to_stop()
+                self._sweeper = None
+            self._connect_workers()
+
+    def _connect_workers(self) -> None:
         self._workers.connect(
             {
                 "CASCADE_DATABASE_URL": self._servers.database_url,
-                "CASCADE_REDIS_URL": address.url,
+                "CASCADE_REDIS_URL": self._servers.address.url,
             }
         )
         self._workers.tick()
@@ -270,7 +278,7 @@ class Supervisor:
         self._loop.call_soon_threadsafe(self._write_state)
 
     def _write_state(self) -> None:
-        servers, address = self._servers, self._servers.address
+        servers = self._servers
         self._home.write_state(
             StackState(
                 version=__version__,
@@ -279,8 +287,8 @@ class Supervisor:
                 database_url=servers.database_url,
                 postgres=servers.postgres.ref if servers.postgres else None,
                 valkey=servers.valkey.ref if servers.valkey else None,
-                valkey_port=address.port if address else 0,
-                valkey_password=address.password if address else "",
+                valkey_port=servers.address.port,
+                valkey_password=servers.address.password,
                 workers=tuple(self._workers.refs()),
                 temporary_folders=tuple(str(f) for f in self._temporary_folders()),
             )

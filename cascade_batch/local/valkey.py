@@ -72,17 +72,18 @@ class Valkey:
     log: Path
     account: Account
 
-    def start(self, again: BrokerAddress | None = None) -> tuple[Child, BrokerAddress]:
+    def start(self, address: BrokerAddress) -> tuple[Child, BrokerAddress]:
         """Start it and wait until it answers.
 
         Args:
-            again: Where it was before: taken again if that port is still free, so that those who
-                were connected find it.
+            address: Where it shall be, if that port is still free.
+
+        Returns:
+            Its process, and where it is.
 
         Raises:
             ServiceUnreachableError: It ended, or took too long.
         """
-        address = again or _new_address()
         for _ in range(_PORT_ATTEMPTS):
             child = start(
                 # The configuration comes through standard input: the password in it is in no file
@@ -97,7 +98,7 @@ class Valkey:
             if wait_until(address.answers, child, timeout_s=START_TIMEOUT_S):
                 return child, address
             child.ref.stop()
-            address = _new_address()  # somebody may have taken the port in the meantime
+            address = new_address()  # somebody may have taken the port in the meantime
         raise ServiceUnreachableError(
             f"The embedded Valkey did not start. Its log ends:\n{last_lines(self.log)}",
             hint=f"The whole log is {self.log}.",
@@ -108,7 +109,8 @@ class Valkey:
         server.stop((signal.SIGTERM, 5.0))
 
 
-def _new_address() -> BrokerAddress:
+def new_address() -> BrokerAddress:
+    """A port that is free now, and a new password."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

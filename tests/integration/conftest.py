@@ -24,7 +24,7 @@ from cascade_batch.local.account import reachable_data, server_account
 from cascade_batch.local.postgres import SOCKET_NAME, Postgres
 from cascade_batch.local.processes import Child
 from cascade_batch.local.sockets import private_socket_folder
-from cascade_batch.local.valkey import Valkey
+from cascade_batch.local.valkey import Valkey, new_address
 from cascade_batch.local.wheels import postgres_programs, valkey_programs
 from cascade_batch.store.engine import make_engine
 from cascade_batch.store.migrate import upgrade
@@ -120,7 +120,7 @@ def redis_url(server_folder: Path) -> Iterator[str]:
     """URL of a Valkey; it is empty at the start of each test that asks for it."""
     account = server_account()
     server = Valkey(valkey_programs(account), server_folder / "valkey.log", account)
-    child, address = server.start()
+    child, address = server.start(new_address())
     guard = _guard(server_folder, child)
     try:
         yield address.url
