@@ -13,8 +13,6 @@ import secrets
 import socket
 from collections.abc import Callable
 
-import redis.asyncio as redis
-
 from cascade_batch.dispatch.app import SLICE_S
 from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContexts
@@ -57,10 +55,9 @@ class WorkerRuntime:
         asyncio.set_event_loop(self._loop)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._database = Database(settings.database_url or "")
-        self._redis = redis.Redis.from_url(settings.redis_url or "")
         self._contexts = JobContexts()
         self._providers = Providers()
-        self._gates = Gates(self._redis)
+        self._gates = Gates.connect(settings.redis_url or "")
 
     def drive(
         self, tiers: list[str], should_stop: Callable[[], bool] = is_stopping
@@ -89,7 +86,6 @@ class WorkerRuntime:
         async def close() -> None:
             await self._providers.close()
             await self._gates.close()
-            await self._redis.aclose()
             await self._database.close()
 
         self._loop.run_until_complete(close())

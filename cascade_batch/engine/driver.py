@@ -9,11 +9,13 @@ time slice is over, or when the worker shuts down; then its chunks are finished 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import psycopg
 
@@ -40,8 +42,6 @@ RESERVE_AHEAD = 8
 """Least calls reserved beyond those that can be sent now, so that a free slot never waits for a turn."""
 RETRY_BASE_S = 0.25
 MOST_CHUNKS_PER_CLAIM = 16
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Driver:
 
     async def _free_expired(self) -> bool:
         """Nobody else may be there to sweep: look for chunks of workers that died."""
-        freed = await self.database.call(lambda c: expire_leases(c))
+        freed = await self.database.call(expire_leases)
         self._claim_again_at = 0.0
         return freed > 0
 
@@ -247,13 +247,13 @@ class Driver:
 
     async def _tell_drained(self, job_ids: Iterable[int]) -> None:
         for job_id in job_ids:
-            drained = await self.database.call(lambda c, j=job_id: _is_drained(c, j))
+            drained = await self.database.call(partial(_is_drained, job_id))
             if drained is not None:
                 await self.on_drained(drained)
 
     async def _fail_jobs(self) -> None:
         for job_id, reason in list(self._fatal.items()):
-            await self.database.call(lambda c, j=job_id, r=reason: _fail_job(c, j, r))
+            await self.database.call(partial(_fail_job, job_id, reason))
             for chunk in self._chunks.values():
                 if chunk.lease.job_id == job_id:
                     chunk.stop()
@@ -344,10 +344,8 @@ class Driver:
         loop = asyncio.get_running_loop()
         if self._tasks or any(c.wait_until > loop.time() for c in self._chunks.values()):
             timeout_s = min(CLAIM_WAIT_S, self.lease_s / 4)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._progress.wait(), timeout_s)
-            except TimeoutError:
-                pass
         else:
             await asyncio.sleep(0)
         self._progress.clear()
@@ -357,7 +355,7 @@ class Driver:
 
 
 async def _is_drained(
-    connection: psycopg.AsyncConnection[tuple[Any, ...]], job_id: int
+    job_id: int, connection: psycopg.AsyncConnection[tuple[Any, ...]]
 ) -> str | None:
     cursor = await connection.execute(
         "SELECT j.name FROM cascade_store.job j WHERE j.job_id = %s AND NOT EXISTS ("
@@ -369,7 +367,7 @@ async def _is_drained(
 
 
 async def _fail_job(
-    connection: psycopg.AsyncConnection[tuple[Any, ...]], job_id: int, reason: str
+    job_id: int, reason: str, connection: psycopg.AsyncConnection[tuple[Any, ...]]
 ) -> None:
     await connection.execute(
         "UPDATE cascade_store.job SET state = 'failed', reason = %s, finished_at = now()"

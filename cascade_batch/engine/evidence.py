@@ -17,7 +17,7 @@ _ANSWERS = """
 SELECT row_no, tier_no, CASE WHEN passed THEN 1 WHEN NOT passed THEN 0 ELSE -1 END::int2,
        (value IS NOT NULL)::int::int2,
        coalesce(label_logprob, logprob_mean, 'NaN')::float4,
-       (coalesce(finish_reason, '') = 'length')::int::int2, cost_nanousd
+       ({is_free_text} AND coalesce(finish_reason, '') = 'length')::int::int2, cost_nanousd
   FROM cascade_store.answer WHERE job_id = {job}
 """
 _ANSWER_COLUMNS = [
@@ -60,11 +60,18 @@ def read_worst_cases(raw: Raw, job_id: int, tiers: int) -> NDArray[np.int64]:
     return np.stack([columns[name].astype(np.int64) for name, _ in names], axis=1)
 
 
-def read_evidence(raw: Raw, job_id: int, tiers: int) -> JobEvidence:
-    """Everything that the planner needs of one job."""
+def read_evidence(raw: Raw, job_id: int, tiers: int, *, is_free_text: bool) -> JobEvidence:
+    """Everything that the planner needs of one job.
+
+    Args:
+        is_free_text: Any text fits the job's output, so that only the finish reason tells a cut-off
+            answer from a whole one.
+    """
     worst = read_worst_cases(raw, job_id, tiers)
     shape = worst.shape
-    answers = read_columns(raw, _ANSWERS.format(job=int(job_id)), _ANSWER_COLUMNS)
+    answers = read_columns(
+        raw, _ANSWERS.format(job=int(job_id), is_free_text=bool(is_free_text)), _ANSWER_COLUMNS
+    )
     refused = read_columns(
         raw,
         f"SELECT row_no, tier_no FROM cascade_store.refusal WHERE job_id = {int(job_id)}",  # noqa: S608
@@ -76,7 +83,7 @@ def read_evidence(raw: Raw, job_id: int, tiers: int) -> JobEvidence:
     asked = held.copy()
     asked[refused["row_no"], refused["tier_no"]] = True
     passed = np.full(shape, np.nan)
-    passed[at] = np.where(answers["passed"] < 0, np.nan, answers["passed"])
+    passed[at] = np.where(answers["passed"] == -1, np.nan, answers["passed"])
     logprob = np.full(shape, np.nan)
     logprob[at] = answers["logprob"]
     fits = np.zeros(shape, dtype=np.bool_)

@@ -85,8 +85,8 @@ class OpenChunk:
         self.hand_back = True
         self.hand_back_delay_s = max(self.hand_back_delay_s, delay_s)
 
-    def next_turn(self, wants: int) -> ChunkTurn | None:
-        """Close the turn that was gathered and begin the next; None where there is nothing to tell.
+    def next_turn(self, wants: int) -> ChunkTurn:
+        """Close the turn that was gathered, and begin the next.
 
         Args:
             wants: How many more calls should be reserved.

@@ -26,10 +26,9 @@ from cascade_batch.policy import (
     Purchases,
     choose_answers,
     estimate_costs,
-    expected_tier_quality,
     plan_wave,
 )
-from cascade_batch.quality import estimate_quality
+from cascade_batch.quality import Estimate, estimate_quality, expected_quality
 from cascade_batch.store.tables import JOB, JOB_TIER
 
 logger = logging.getLogger(__name__)
@@ -76,19 +75,19 @@ def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotic
     raw = connection.connection.driver_connection
     if not isinstance(raw, psycopg.Connection):
         raise TypeError("the database driver must be psycopg")
-    known = read_evidence(raw, job.job_id, len(job.spec.tiers))
-    calibrated = estimate_quality(known.evidence)
+    known = read_evidence(
+        raw, job.job_id, len(job.spec.tiers), is_free_text=job.spec.output.is_free_text
+    )
+    estimate = estimate_quality(known.evidence)
     asked = known.asked | _stopped(connection, job)
     _fence_what_can_be_answered(connection, job, known, asked)
     balance = read_balance(connection, job.job_id, lock=True)
     view = JobView(
-        quality=calibrated.quality,
+        quality=estimate.quality,
         asked=asked,
         worst_nanousd=known.worst_nanousd,
-        expected_nanousd=estimate_costs(
-            known.worst_nanousd, known.cost_nanousd, known.evidence.held
-        ),
-        tier_quality=expected_tier_quality(calibrated.quality),
+        expected_nanousd=_expected_costs(known),
+        tier_quality=expected_quality(estimate),
         free_nanousd=balance.free_for_escalation_nanousd,
         fenced_nanousd=min(balance.ring_fence_nanousd, balance.free_nanousd),
     )
@@ -99,13 +98,13 @@ def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotic
     if purchases is not None and len(purchases.row_no):
         notices = _release(connection, job, purchases, known.evidence.held)
         return Planned(job.waves + 1, len(purchases.row_no), finished=False), notices
-    choice = choose_answers(calibrated.quality)
+    choice = choose_answers(estimate.quality)
     counts = write_choices(
         raw,
         job_id=job.job_id,
         choice=choice,
-        quality=calibrated.quality,
-        still_askable=~asked.all(axis=1),
+        quality=estimate.quality,
+        still_askable=np.asarray(~asked.all(axis=1)),
     )
     release_ring_fence(connection, job.job_id, 0)
     connection.execute(
@@ -117,7 +116,7 @@ def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotic
             finished_at=sa.func.now(),
             rows_failed=counts.failed,
             rows_unfunded=counts.unfunded,
-            quality=_mean_quality(calibrated.quality, choice) if calibrated.is_calibrated else None,
+            quality=_mean_quality(estimate, choice, known),
         )
     )
     return Planned(job.waves, 0, finished=True), []
@@ -188,7 +187,25 @@ def _release(
     return notices
 
 
-def _mean_quality(quality: NDArray[np.float64], choice: NDArray[np.int16]) -> float | None:
-    """Mean over all rows; a row without an answer counts as 0."""
+def _expected_costs(known: JobEvidence) -> NDArray[np.int64]:
+    held = known.evidence.held
+    return estimate_costs(
+        known.worst_nanousd,
+        held.sum(axis=0),
+        known.cost_nanousd.sum(axis=0),
+        np.where(held, known.worst_nanousd, 0).sum(axis=0),
+    )
+
+
+def _mean_quality(
+    estimate: Estimate, choice: NDArray[np.int16], known: JobEvidence
+) -> float | None:
+    """Mean quality over all rows, a row without an answer counting as 0; None unless each answer that
+    stands was checked, or graded by a model fitted to checked answers: a prior is no measurement."""
     rows = np.flatnonzero(choice >= 0)
-    return float(quality[rows, choice[rows]].sum() / len(choice)) if len(rows) else None
+    tiers = choice[rows]
+    is_checked = ~np.isnan(known.evidence.passed[rows, tiers])
+    is_fitted = np.array([basis == "calibrated" for basis in estimate.basis])[tiers]
+    if not len(rows) or not (is_checked | is_fitted).all():
+        return None
+    return float(estimate.quality[rows, tiers].sum() / len(choice))

@@ -22,7 +22,7 @@ from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
 from cascade_batch.ledger import open_account
 from cascade_batch.policy import start_tiers
-from cascade_batch.prompts import PromptError, PromptMaker, compile_prompt
+from cascade_batch.prompts import FormGuard, PromptError, PromptMaker, compile_prompt
 from cascade_batch.providers import Providers, UnboundedInputError, worst_case_nanousd
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
@@ -232,7 +232,7 @@ class _WorstCases:
         self._spec = spec
         self._providers = Providers()
         self._makers = prompt_makers(spec)
-        self._form: str | None = None
+        self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
 
     def of(self, record: Record) -> tuple[int, ...]:
         shared: Prompt | None = None
@@ -243,20 +243,11 @@ class _WorstCases:
             else:
                 if shared is None:
                     shared = maker.prompt_for(record.fields)
-                    self._require_one_form(maker.form_of(record.fields))
+                    self._forms.check(record)
                 prompt = shared
             body = self._providers.request_body(tier, prompt, self._spec.output)
             worst.append(worst_case_nanousd(tier, len(body), text_only=prompt.text_only))
         return tuple(worst)
-
-    def _require_one_form(self, form: str) -> None:
-        if self._form is None:
-            self._form = form
-        elif form != self._form:
-            raise PromptError(
-                f"this record is of the form {form}, the ones before it are of the form {self._form}",
-                hint="Give all records one form, or a template with --prompt.",
-            )
 
 
 def prompt_makers(spec: JobSpec) -> list[PromptMaker]:
