@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HORIZON = timedelta(days=7)
 """A price that begins within this time counts from the submission on: jobs run for hours or days."""
 
-_SEARCHES_UNASKED = re.compile(r"search|sonar|deep-?research|compound|:online\b", re.IGNORECASE)
+_SEARCHES_UNASKED = re.compile(r"\bsearch\b|sonar|deep-?research|compound|:online\b", re.IGNORECASE)
 """Models that look things up by themselves, for fees per look-up that no parameter bounds."""
 
 _STANDARD = frozenset({"default", "standard", "standard_only", "on_demand", "global"})
@@ -96,11 +96,11 @@ def _from_table(tier: Tier, at: datetime) -> Price:
     if _SEARCHES_UNASKED.search(tier.model) and not all(
         _values(price).get("requests_kcount") for price in prices
     ):
-        raise _no_price(tier, "it searches by itself, for fees that the price table can't bound")
+        raise _no_price(tier, "the price table can't bound the fees, as it searches by itself")
     for price in prices:
         for key in ("input_mtok", "output_mtok"):
             if _values(price).get(key) is None:
-                raise _no_price(tier, f"the price table has no {key.split('_')[0]} price for it")
+                raise _no_price(tier, f"the price table has no price per {key.split('_')[0]} token")
     starts = sorted({0, *(start for price in prices for start in _starts(price))})
     takes_more_than_text = tier.max_input_tokens is not None
     writes = _cache_write_keys(tier)
@@ -123,7 +123,7 @@ def _look_up(tier: Tier, at: datetime) -> PriceCalculation:
     from genai_prices import Usage, calc_price
 
     if tier.api not in ("openai", "anthropic"):
-        raise _no_price(tier, "it runs on a machine of yours")
+        raise _no_price(tier, f"there is no price table (api: {tier.api})")
     try:
         return calc_price(
             Usage(input_tokens=0, output_tokens=0),
@@ -132,14 +132,14 @@ def _look_up(tier: Tier, at: datetime) -> PriceCalculation:
             genai_request_timestamp=at,
         )
     except (LookupError, ValueError) as error:
-        raise _no_price(tier, f"the price table does not know it ({error})") from None
+        raise _no_price(tier, f"the price table has none ({error})") from None
 
 
 def _no_price(tier: Tier, reason: str) -> UsageError:
     where = f" at {tier.url}" if tier.url else ""
     return UsageError(
-        f"Tier {tier.name!r} has no price: it gives none, and for {_model(tier)}{where} there is"
-        f" none to be found, as {reason}.",
+        f"Tier {tier.name!r} has no price: the tiers file gives none, and for {_model(tier)}{where}"
+        f" {reason}.",
         hint=(
             f"Add to tier {tier.name!r} in the tiers file, in USD per million tokens:"
             " price: {input: 0.15, output: 0.60}. For a server that costs you nothing:"

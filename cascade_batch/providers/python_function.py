@@ -26,11 +26,12 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.machinery import PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -192,19 +193,33 @@ def _load(tier: Tier) -> Function | Refused:
         return loaded
 
 
+_folders: set[str] = set()
+"""Folders of users' functions that were imported from."""
+
+
 def _module(name: str, folder: str | None) -> ModuleType:
+    """Import a module, first from `folder`.
+
+    Two jobs may each have a `labels.py` beside their job file, and one worker serves both. So what
+    came from another job's folder is forgotten before; it lives on in the functions taken from it.
+    """
     if folder is None:
         return importlib.import_module(name)
-    if folder in sys.path:
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
+    folder = os.path.abspath(folder)
+    others = _folders - {folder}
+    stale = {top for top, module in list(sys.modules.items()) if _home(module) in others}
+    for loaded in [m for m in sys.modules if m.partition(".")[0] in stale]:
+        del sys.modules[loaded]
+    sys.path[:] = [folder, *(path for path in sys.path if path not in _folders | {folder})]
+    _folders.add(folder)
     importlib.invalidate_caches()
-    # Two jobs may each have a `labels.py` beside their job file, and one worker serves both. What
-    # was loaded from the other folder lives on in the functions that were taken from it.
-    top = name.partition(".")[0]
-    wanted = PathFinder.find_spec(top, [folder])
-    loaded = getattr(sys.modules.get(top), "__spec__", None)
-    if wanted is not None and loaded is not None and loaded.origin != wanted.origin:
-        for stale in [m for m in sys.modules if m == top or m.startswith(f"{top}.")]:
-            del sys.modules[stale]
     return importlib.import_module(name)
+
+
+def _home(module: Any) -> str | None:
+    """The folder that a top-level module or package lies in."""
+    spec = getattr(module, "__spec__", None)
+    if spec is None or "." in spec.name or not isinstance(spec.origin, str):
+        return None
+    path = Path(spec.origin)
+    return str(path.parent.parent if path.name == "__init__.py" else path.parent)
