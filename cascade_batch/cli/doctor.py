@@ -71,18 +71,24 @@ def _examine() -> Iterator[Finding]:
         yield Finding("services", True, f"embedded, in {given.home}")
     else:
         yield Finding("services", True, "CASCADE_DATABASE_URL and CASCADE_REDIS_URL")
-    yield from _try("broker", lambda: _broker(ready))
-    yield from _try("database", lambda: _server_version(ready))
-    yield from _try("schema", lambda: _schema(ready))
-    yield from _try("sweeper", lambda: _sweeper(ready))
-    yield from _try("workers", lambda: _workers(ready))
+    broker = _try("broker", lambda: _broker(ready))
+    yield broker
+    if broker.ok:
+        yield _try("workers", lambda: _workers(ready))
+    store = _try("database", lambda: _server_version(ready))
+    yield store
+    if store.ok:
+        schema = _try("schema", lambda: _schema(ready))
+        yield schema
+        if schema.ok:
+            yield _try("sweeper", lambda: _sweeper(ready))
 
 
-def _try(what: str, examine: Callable[[], Finding]) -> Iterator[Finding]:
+def _try(what: str, examine: Callable[[], Finding]) -> Finding:
     try:
-        yield examine()
+        return examine()
     except CascadeError as error:
-        yield _failure(what, error)
+        return _failure(what, error)
 
 
 def _failure(what: str, error: CascadeError) -> Finding:

@@ -66,9 +66,9 @@ def _run(query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
                 if cursor.description is None:
                     return [], []
                 return [c.name for c in cursor.description], cursor.fetchall()
-            except psycopg.OperationalError:
-                raise
             except psycopg.Error as error:
+                if error.sqlstate is None:  # the connection broke: the server said nothing
+                    raise
                 place = error.diag.statement_position
                 where = f" at character {place}" if place else ""
                 raise UsageError(

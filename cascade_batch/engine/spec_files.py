@@ -25,7 +25,7 @@ from cascade_batch.engine.tier_files import (
     read_tiers_file,
 )
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource
+from cascade_batch.engine.yaml_source import YamlSource, short_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import compile_prompt
 from cascade_batch.quality import make_judge
@@ -155,8 +155,7 @@ class _Reader:
         if options.job_file is not None:
             path = cwd / options.job_file
             self.folder = path if path.is_dir() else path.parent
-            shown = options.job_file / JOB_FILE if path.is_dir() else options.job_file
-            self.source = _read_source(cwd, shown)
+            self.source = YamlSource.read(path / JOB_FILE if path.is_dir() else path)
             value = {} if self.source.value is None else self.source.value
             refuse_secrets(self.source, value)
             self.file = validate(JobFile, _choices_as_written(value, self.source), self.source)
@@ -216,7 +215,7 @@ class _Reader:
             )
         if self.file.data == STDIN:
             return STDIN
-        return str(_short(self.folder / Path(self.file.data).expanduser(), self.cwd))
+        return str(short_path(self.folder / Path(self.file.data).expanduser()))
 
     def _budget(self, *, needed: bool) -> int | None:
         given = self._given("budget")
@@ -268,7 +267,7 @@ class _Reader:
         if isinstance(given, list) and self.source is not None:
             return make_tiers(self.source, given, folder=self.folder, python_path=modules)
         if isinstance(given, str):
-            path = _short(self.folder / Path(given).expanduser(), self.cwd)
+            path = self.folder / Path(given).expanduser()
             return read_tiers_file(path, python_path=modules)
         if given is not None:
             raise UsageError(f"{self._place('tiers')}: must be a list of tiers or a file's path.")
@@ -317,16 +316,6 @@ def _choices_as_written(
         for place, item in enumerate(choices)
     ]
     return {**value, "output": {**output, "choices": written}}
-
-
-def _read_source(cwd: Path, shown: Path) -> YamlSource:
-    return YamlSource.read(_short(cwd / shown, cwd))
-
-
-def _short(path: Path, cwd: Path) -> Path:
-    """The path as short as a user in the working folder would write it."""
-    here = Path.cwd()
-    return path.relative_to(here) if cwd == here and path.is_relative_to(here) else path
 
 
 def _placed(place: str, make: Callable[[], Any]) -> None:

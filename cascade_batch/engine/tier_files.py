@@ -10,7 +10,7 @@ import platformdirs
 
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource
+from cascade_batch.engine.yaml_source import YamlSource, short_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import compile_prompt
 from cascade_batch.providers.prices import freeze_price
@@ -158,10 +158,12 @@ def prompt_text(given: str, folder: Path, *, where: str) -> str:
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(f"{where}: the prompt's file {path} is not UTF-8 text.") from None
+        raise UsageError(
+            f"{where}: the prompt's file {short_path(path)} is not UTF-8 text."
+        ) from None
     except OSError as error:
         raise UsageError(
-            f"{where}: the prompt's file {path} can't be read: {error.strerror}."
+            f"{where}: the prompt's file {short_path(path)} can't be read: {error.strerror}."
         ) from None
 
 

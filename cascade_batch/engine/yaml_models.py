@@ -131,9 +131,11 @@ def _unknown_key(
     text = f"{where}: unknown key {key!r}"
     close = difflib.get_close_matches(key.lower(), allowed, n=1, cutoff=0.7)
     if key in _MOVED and "params" in allowed:  # only a tier has these, under other names
-        text += f"; {_MOVED[key]}"
+        text += f"; {_MOVED[key]}."
     elif close:
         text += f"; did you mean {close[0]!r}?"
+    else:
+        text += "."
     return f"{text} Allowed here: {', '.join(allowed)}."
 
 
@@ -154,6 +156,7 @@ def _describe(
         ("Input should be ", "must be "),
     ):
         text = text.replace(said, meant)
+    text = text.removesuffix(", unable to parse string as an integer")
     text = re.sub(r"\ba (integer|array|object)", r"an \1", text)
     text = text.replace("a dictionary", "a mapping of keys to values").replace("a tuple", "a list")
     return f"{where}: {name}: {text}." if name else f"{where}: {text}."

@@ -97,10 +97,12 @@ class YamlSource:
         try:
             text = path.read_text("utf-8-sig")
         except UnicodeDecodeError:
-            raise UsageError(f"{path}: the file is not UTF-8 text.") from None
+            raise UsageError(f"{short_path(path)}: the file is not UTF-8 text.") from None
         except OSError as error:
-            raise UsageError(f"{path}: the file can't be read: {error.strerror}.") from None
-        return cls(text, str(path))
+            raise UsageError(
+                f"{short_path(path)}: the file can't be read: {error.strerror}."
+            ) from None
+        return cls(text, str(short_path(path)))
 
     def where(self, path: Steps = (), *, key: bool = False) -> str:
         """`name:line:column` of a value, or of the nearest parent that is there.
@@ -154,6 +156,12 @@ class YamlSource:
             self._check(child, done, open_)
         open_.discard(id(node))
         done.add(id(node))
+
+
+def short_path(path: Path) -> Path:
+    """The path as short as a user in the working folder would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
