@@ -186,7 +186,7 @@ def draw(status: Status, pace: Pace, console: Console) -> RenderableType:
     head.append(f"  {status['status']}", style="not bold")
     left = None if is_over(status) else pace.left(status)
     if not is_over(status):
-        head.append(f"  {pace.rows_per_s:,.0f} rows/s" if rows["pending"] else "", style="not bold")
+        head.append(f"  {pace.rows_per_s:,.0f} rows/s" if pace.rows_per_s else "", style="not bold")
         head.append(f"  {left} left" if left else "", style="not bold")
     if status.get("quality") is not None:
         head.append(f"  quality {status['quality']:.3f}", style="not bold")

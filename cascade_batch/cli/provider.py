@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from cascade_batch.providers.scripted import serve
-
 
 @click.command("provider")
 @click.option(
@@ -36,4 +34,6 @@ def provider(script_path: Path, host: str, port: int) -> None:
     billed. Answers, prices, latencies, limits and faults come from the script; nothing leaves this
     machine and nothing costs money. Stops on SIGTERM and Ctrl-C.
     """
+    from cascade_batch.providers.scripted import serve
+
     serve(script_path, host=host, port=port, announce=click.echo)
