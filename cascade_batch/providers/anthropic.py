@@ -11,7 +11,7 @@ from cascade_batch.domain.money import Usage
 from cascade_batch.domain.row import Prompt
 from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.body import BodyParts, content_text, without_cache_marks
-from cascade_batch.providers.reading import UnreadableError, is_count
+from cascade_batch.providers.reading import UnreadableError, finish_reason_of, is_count, storable
 from cascade_batch.providers.structured import anthropic_output_config
 
 API_VERSION = "2023-06-01"
@@ -51,11 +51,11 @@ class AnthropicWire:
         """Read an answer; see `Wire.reply`."""
         if document.get("type") == "error" or "content" not in document:
             raise UnreadableError(f"the answer has no content but {document.get('error')}")
-        text = content_text(document["content"])
+        text = storable(content_text(document["content"]))
         stop_reason = document.get("stop_reason")
         return Reply(
             text=text,
-            finish_reason=_FINISH_REASONS.get(stop_reason, stop_reason),
+            finish_reason=finish_reason_of(stop_reason, _FINISH_REASONS),
             usage=_usage(document.get("usage"), has_text=bool(text)),
             latency_ms=latency_ms,
             refusal=stop_reason == "refusal",

@@ -6,6 +6,7 @@ import os
 
 from cascade_batch.domain.answer import RefusalKind, Refused
 from cascade_batch.domain.tier import Tier
+from cascade_batch.providers.reading import storable
 
 MAX_MESSAGE_CHARS = 500
 
@@ -41,7 +42,7 @@ def presentable(text: str, *secrets: str | None) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[key]")
-    text = " ".join(text[: 20 * MAX_MESSAGE_CHARS].split())
+    text = " ".join(storable(text[: 20 * MAX_MESSAGE_CHARS]).split())
     if len(text) > MAX_MESSAGE_CHARS:
         text = text[: MAX_MESSAGE_CHARS - 1] + "…"
     return text

@@ -15,7 +15,7 @@ from cascade_batch.domain.money import PICOUSD_PER_TOKEN_PER_USD_PER_MTOK, Usage
 from cascade_batch.domain.row import Prompt
 from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.body import BodyParts, content_text, without_cache_marks
-from cascade_batch.providers.reading import UnreadableError, is_count
+from cascade_batch.providers.reading import UnreadableError, finish_reason_of, is_count, storable
 from cascade_batch.providers.structured import openai_response_format
 
 CHAT_TOP_LOGPROBS = 20
@@ -62,16 +62,15 @@ class OpenAIWire:
                 f"the answer has no choices but an error: {error}" if error else _NO_CHOICES
             )
         choice = choices[0]
-        finish_reason = choice.get("finish_reason")
+        finish_reason = finish_reason_of(choice.get("finish_reason"), _FINISH_REASONS)
         if finish_reason == "error" or choice.get("error"):
             raise UnreadableError(f"the model stopped half-way: {choice.get('error')}")
-        finish_reason = _FINISH_REASONS.get(finish_reason, finish_reason)
         message = choice["message"] if self._is_chat else choice
         text = content_text(message["content" if self._is_chat else "text"])
         refusal = message.get("refusal")
         logprobs, top_logprobs = _logprobs(choice.get("logprobs"))
         return Reply(
-            text=text or content_text(refusal),
+            text=storable(text or content_text(refusal)),
             finish_reason=finish_reason,
             usage=_usage(document.get("usage"), has_text=bool(text)),
             logprobs=logprobs,
@@ -218,7 +217,7 @@ def _read_logprobs(
         pairs = list(first.items()) if isinstance(first, dict) else []
     if not tokens or not all(_is_logprob(value) for value in tokens):
         return None, None
-    top = {name: value for name, value in pairs if isinstance(name, str) and _is_logprob(value)}
+    top = {storable(name): value for name, value in pairs if _is_logprob(value)}
     return tuple(tokens), (top if first else None)
 
 

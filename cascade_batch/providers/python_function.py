@@ -46,7 +46,7 @@ from cascade_batch.errors import UsageError
 from cascade_batch.providers.body import content_text
 from cascade_batch.providers.credentials import presentable
 from cascade_batch.providers.provider import PerTier
-from cascade_batch.providers.reading import is_count
+from cascade_batch.providers.reading import finish_reason_of, is_count, storable
 
 MAX_THREADS = 64
 """Functions that run at once in threads, over all tiers of the process."""
@@ -158,13 +158,13 @@ def _reply(returned: Any, latency_ms: float) -> Reply:
     logprobs = said.get("logprobs")
     top_logprobs = said.get("top_logprobs")
     return Reply(
-        text=said["text"],
-        finish_reason=said.get("finish_reason", "stop"),
+        text=storable(said["text"]),
+        finish_reason=finish_reason_of(said.get("finish_reason", "stop"), {}),
         usage=Usage(input_tokens=counts[0], output_tokens=counts[1]),
         logprobs=None if logprobs is None else tuple(float(value) for value in logprobs),
         top_logprobs=None
         if top_logprobs is None
-        else {str(token): float(value) for token, value in top_logprobs.items()},
+        else {storable(str(token)): float(value) for token, value in top_logprobs.items()},
         latency_ms=latency_ms,
     )
 

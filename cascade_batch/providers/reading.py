@@ -86,6 +86,18 @@ def parse_json(body: bytes) -> Any:
         ) from None
 
 
+def storable(text: str) -> str:
+    """The text with what no database holds replaced: NUL, and halves of surrogate pairs."""
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def finish_reason_of(found: Any, words: dict[str, str]) -> str | None:
+    """A finish reason in OpenAI's words, where another format has its own; None if there is none."""
+    return words.get(found, storable(found[:64])) if isinstance(found, str) else None
+
+
 def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value can be a number of tokens; keeps what a database column can't hold out, too."""
     return type(value) is int and 0 <= value < 2**31

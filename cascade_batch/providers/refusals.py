@@ -16,7 +16,7 @@ import orjson
 from cascade_batch.domain.answer import RefusalKind, Refused
 from cascade_batch.providers.retry_after import retry_after_s
 
-_ACCOUNT_CODES = frozenset(
+_TIER_CODES = frozenset(
     {
         "insufficient_quota",
         "billing_not_active",
@@ -25,11 +25,17 @@ _ACCOUNT_CODES = frozenset(
         "invalid_api_key",
         "api_key_invalid",
         "model_not_found",
+        "unsupported_parameter",
+        "unknown_parameter",
+        "unsupported_value",
     }
 )
-"""Codes that concern the account, whatever the status: 429 and 400 are used for some of them."""
+"""Codes that concern the account or what the tier sends with every row, whatever the status: 429 and
+400 are used for some of them."""
 
-_ACCOUNT_WORDS = re.compile(r"credit balance is too low|api key not valid", re.IGNORECASE)
+_TIER_WORDS = re.compile(
+    r"credit balance is too low|api key not valid|is not a valid model", re.IGNORECASE
+)
 """For the servers that answer 400 without a code for it."""
 
 _CONTENT_WORDS = re.compile(
@@ -58,6 +64,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     document = _parsed(body)
     said = " ".join(_words(document)) or body.decode("utf-8", "replace")
     codes = {code.lower() for code in _codes(document)}
+    if any(_is_about_messages(error) for error in _errors(document)):
+        codes -= _TIER_CODES
     kind = _kind(status, codes, said)
     return Refused(
         kind, f"HTTP {status}: {said or 'no reason given'}", status, _wait(kind, headers)
@@ -65,7 +73,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
 
 
 def _kind(status: int, codes: set[str], said: str) -> RefusalKind:
-    if codes & _ACCOUNT_CODES or (status == 400 and _ACCOUNT_WORDS.search(said)):
+    if codes & _TIER_CODES or (status == 400 and _TIER_WORDS.search(said)):
         return RefusalKind.TIER
     if status == 429:
         return RefusalKind.RATE_LIMIT
@@ -130,3 +138,8 @@ def _codes(document: Any) -> Iterator[str]:
             metadata = error.get("metadata")
             if isinstance(metadata, dict) and "flagged_input" in metadata:
                 yield "flagged"
+
+
+def _is_about_messages(error: Any) -> bool:
+    param = error.get("param") if isinstance(error, dict) else None
+    return isinstance(param, str) and param.startswith(("messages", "prompt", "input"))

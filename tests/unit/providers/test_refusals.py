@@ -11,6 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from cascade_batch.domain.answer import RefusalKind
+from cascade_batch.providers.credentials import presentable
 from cascade_batch.providers.refusals import refusal
 
 NO_HEADERS: CIMultiDict[str] = CIMultiDict()
@@ -53,6 +54,11 @@ def openai_error(message: str = "no", **more: Any) -> dict[str, Any]:
             "tier",
         ),
         (400, [{"error": {"code": 400, "message": "API key not valid. Please pass one"}}], "tier"),
+        (400, openai_error("not with this model", code="unsupported_parameter", param="n"), "tier"),
+        (400, openai_error("no 0", code="unsupported_value", param="temperature"), "tier"),
+        (400, openai_error("no", code="unsupported_value", param="messages[0].role"), "row"),
+        (400, openai_error("x/y is not a valid model ID"), "tier"),
+        (400, openai_error("max_tokens is too large", param="max_tokens"), "row"),
         (408, {}, "server"),
         (409, {}, "server"),
         (413, openai_error("too large"), "row"),
@@ -89,6 +95,11 @@ def test_who_is_refused(status: int, body: Any, kind: str) -> None:
 )
 def test_the_message_is_the_servers_own(body: bytes, words: str) -> None:
     assert words in refusal(400, NO_HEADERS, body).message
+
+
+def test_messages_hold_nothing_that_a_database_does_not() -> None:
+    message = presentable("a\0b \ud800\n\tc")
+    assert message == "a\ufffdb ? c"
 
 
 def test_a_redirect_names_where_it_points_to() -> None:

@@ -135,6 +135,16 @@ def test_finish_reasons_are_in_openais_words(finish_reason: str | None, read: st
     assert chat(finish_reason=finish_reason).finish_reason == read
 
 
+def test_text_that_no_database_holds_is_made_to_fit() -> None:
+    reply = chat({"content": "u\0p\ud800"}, finish_reason={"odd": 1})
+    assert reply.text == "u\ufffdp?"
+    assert reply.finish_reason is None
+    tops = [{"token": "\0", "logprob": -1.0}]
+    tokens = [{"token": "up", "logprob": -0.1, "top_logprobs": tops}]
+    assert chat(logprobs={"content": tokens}).top_logprobs == {"\ufffd": -1.0, "up": -0.1}
+    assert anthropic(content=[{"type": "text", "text": "u\0p"}]).text == "u\ufffdp"
+
+
 @pytest.mark.parametrize(
     "document",
     [
