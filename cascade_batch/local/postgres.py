@@ -102,7 +102,7 @@ class Postgres:
     def create(self) -> None:
         """Make the data folder, whole or not at all.
 
-        It is not yet on the disk when this returns: see `sync`.
+        It is not yet on the disk when this returns: see `start_sync`.
 
         Raises:
             ServiceUnreachableError: `initdb` failed.
@@ -132,13 +132,15 @@ class Postgres:
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
-    def sync(self) -> None:
-        """Put a new data folder onto the disk. Takes seconds, so it runs beside a started server.
-
-        Raises:
-            ServiceUnreachableError: It could not be written.
-        """
-        self._initdb(f"--pgdata={self.data}", "--sync-only")
+    def start_sync(self) -> Child:
+        """Start to put a new data folder onto the disk: takes seconds, beside a started server."""
+        return start(
+            [self.programs.folder / "initdb", f"--pgdata={self.data}", "--sync-only"],
+            log=self.log,
+            env=_server_environment(),
+            cwd=self.data,
+            account=self.account,
+        )
 
     def start(self) -> Child:
         """Start the server; it answers a little later (see `wait_until_ready`).

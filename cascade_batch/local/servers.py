@@ -50,6 +50,8 @@ class Servers:
         self.postgres: Child | None = Child(found[0]) if found else None
         self.valkey: Child | None = None
         self.address = new_address()
+        self._sync: Child | None = None
+        self._is_synced = False
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Have this called after a process was started, from the thread that did it."""
@@ -86,15 +88,25 @@ class Servers:
         self._changed()
         self._postgres.wait_until_ready(self.postgres)
 
-    def sync(self) -> None:
-        """Put a new data folder onto the disk.
+    def keep_syncing(self) -> None:
+        """Put a new data folder onto the disk, beside the running server.
 
-        Beside the running server, because waiting for it would be most of the first start's time.
-        Only a loss of power in the seconds until then can damage the new database.
+        Waiting for it would be most of the first start's time. Only a loss of power in the seconds
+        until it is done can damage the new database.
         """
-        if self._unsynced.exists():
-            self._postgres.sync()
-            self._unsynced.unlink()
+        if self._is_synced:
+            return
+        if self._sync is None:
+            if self._unsynced.exists():
+                self._sync = self._postgres.start_sync()
+            else:
+                self._is_synced = True
+        elif not self._sync.is_alive:
+            self._is_synced = True
+            if self._sync.exit_code == 0:
+                self._unsynced.unlink(missing_ok=True)
+            else:
+                logger.error("the new database is not on the disk; the next start tries again")
 
     def start_valkey(self) -> None:
         """Start it if it does not run, where it was before if possible.
@@ -107,7 +119,9 @@ class Servers:
             self._changed()
 
     def stop_postgres(self) -> None:
-        """Stop it if it runs."""
+        """Stop it if it runs. A sync that is not done begins anew with the next start."""
+        if self._sync is not None:
+            self._sync.ref.stop()
         if self.postgres is not None:
             self._postgres.stop(self.postgres.ref)
             self.postgres = None

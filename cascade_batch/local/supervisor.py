@@ -116,11 +116,9 @@ class Supervisor:
             asyncio.create_task(self._trim()),
         ]
         self._touch()
-        syncing = asyncio.create_task(asyncio.to_thread(self._servers.sync))
         while not self._stop_asked.is_set():
             self._tick()
             await asyncio.sleep(TICK_S)
-        await asyncio.wait([syncing])
 
     async def stop(self) -> None:
         """Stop everything: workers, so that they can settle their calls; then the servers."""
@@ -163,6 +161,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._workers.tick()
+        self._servers.keep_syncing()
         self._watcher.keep()
         if self._sweeper is not None:
             self._sweeper.keep()

@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -28,6 +26,7 @@ from cascade_batch.local.valkey import Valkey, new_address
 from cascade_batch.local.wheels import postgres_programs, valkey_programs
 from cascade_batch.store.engine import make_engine
 from cascade_batch.store.migrate import upgrade
+from tests.integration.folders import server_folder
 
 _TEMPLATE = "cascade_template"
 
@@ -53,28 +52,25 @@ def _guard(folder: Path, child: Child) -> subprocess.Popen[bytes]:
 
 
 @pytest.fixture(scope="session")
-def server_folder() -> Iterator[Path]:
-    """A folder that the servers' account can enter (pytest's own is closed to it)."""
-    folder = Path(tempfile.mkdtemp(prefix="cascade-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def _server_folder() -> Iterator[Path]:
+    with server_folder("cascade-test-") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def _postgres(server_folder: Path) -> Iterator[Postgres]:
+def _postgres(_server_folder: Path) -> Iterator[Postgres]:
     account = server_account()
     server = Postgres(
         programs=postgres_programs(account),
-        data=reachable_data(server_folder / "postgres", account),
-        socket_folder=private_socket_folder(server_folder / "s", SOCKET_NAME, account),
-        password_file=server_folder / "password",
-        log=server_folder / "postgres.log",
+        data=reachable_data(_server_folder / "postgres", account),
+        socket_folder=private_socket_folder(_server_folder / "s", SOCKET_NAME, account),
+        password_file=_server_folder / "password",
+        log=_server_folder / "postgres.log",
         account=account,
     )
     server.create()
     child = server.start()
-    guard = _guard(server_folder, child)
+    guard = _guard(_server_folder, child)
     try:
         server.wait_until_ready(child)
         # What tests store is not worth waiting for a disk.
@@ -116,12 +112,12 @@ def fresh_database(_postgres: Postgres, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(server_folder: Path) -> Iterator[str]:
+def redis_url(_server_folder: Path) -> Iterator[str]:
     """URL of a Valkey; it is empty at the start of each test that asks for it."""
     account = server_account()
-    server = Valkey(valkey_programs(account), server_folder / "valkey.log", account)
+    server = Valkey(valkey_programs(account), _server_folder / "valkey.log", account)
     child, address = server.start(new_address())
-    guard = _guard(server_folder, child)
+    guard = _guard(_server_folder, child)
     try:
         yield address.url
     finally:
