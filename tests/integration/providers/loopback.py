@@ -28,6 +28,8 @@ class Loopback:
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    peers: set[object] = field(default_factory=set)
+    """The connections that calls came over."""
     arrived: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
     """Holds as many as calls were read."""
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -40,6 +42,8 @@ class Loopback:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Act the scene."""
         self.headers.append(dict(request.headers))
+        assert request.transport is not None
+        self.peers.add(request.transport.get_extra_info("peername"))
         if self.scene.trouble is Trouble.EARLY_REFUSAL:
             return web.json_response({"error": {"message": "too much"}}, status=413)
         self.bodies.append(orjson.loads(await request.read()))

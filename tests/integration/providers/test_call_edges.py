@@ -280,6 +280,15 @@ async def test_calls_at_once_are_not_held_back(caller: Caller) -> None:
         await asyncio.gather(*calls, return_exceptions=True)
 
 
+@pytest.mark.parametrize("trouble", [Trouble.NONE, Trouble.GZIP, Trouble.BAD_REQUEST])
+async def test_calls_one_after_another_share_a_connection(caller: Caller, trouble: Trouble) -> None:
+    async with LoopbackKind().serve(Scene(trouble)) as server:
+        for _ in range(20):
+            await caller.call(server.url)
+        assert server.calls() == 20
+        assert len(server.peers) == 1
+
+
 async def test_closed_providers_open_again(caller: Caller) -> None:
     async with LoopbackKind().serve(Scene()) as server:
         assert isinstance(await caller.call(server.url), Answered)
