@@ -98,6 +98,8 @@ class Tier(BaseModel):
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     gguf: str | None = None
     """`api: local`: path of a GGUF file; None: `model` names an entry of the built-in catalogue."""
+    context_tokens: Annotated[int, Field(ge=64)] | None = None
+    """`api: local`: room for one call, prompt and answer together; None: 4096."""
     function: str | None = None
     """`api: python`: `module.function` to call with the row; None: `model` names it."""
     python_path: str | None = None
