@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ def write_choices(
 
     Args:
         choice: Tier of the answer that stands, -1 where there is none, [N].
-        quality: Quality of held answers, NaN where none is held, [N, T].
+        quality: Quality of held answers, NaN where none is known, [N, T].
         still_askable: Whether some tier has neither answered nor refused the row, [N].
     """
     rows = np.arange(len(choice))
@@ -62,11 +63,9 @@ def write_choices(
             for row_no, (tier_no, mark) in enumerate(
                 zip(choice.tolist(), chosen.tolist(), strict=True)
             ):
-                block.append(
-                    f"{row_no}\t{tier_no}\t{mark:.6g}\n"
-                    if tier_no >= 0
-                    else f"{row_no}\t\\N\t\\N\n"
-                )
+                tier = tier_no if tier_no >= 0 else "\\N"
+                shown = "\\N" if math.isnan(mark) else f"{mark:.6g}"
+                block.append(f"{row_no}\t{tier}\t{shown}\n")
                 if len(block) == 10_000:
                     copy.write("".join(block))
                     block.clear()

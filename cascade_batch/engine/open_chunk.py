@@ -132,7 +132,9 @@ class OpenChunk:
                 # Nobody holds money that could come free: this row can't be afforded. The planner
                 # decides what becomes of it; a cheaper one behind it may still fit.
                 self.todo.popleft()
-            else:
+            elif self.is_idle:
+                # Calls of our own bring money back when they end, and that is when we ask again; for
+                # those of others we can only wait.
                 self.wait_until = now + wait_s
 
     def finish(self, task: RowTask, outcome: Outcome) -> None:

@@ -103,7 +103,7 @@ def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotic
         raw,
         job_id=job.job_id,
         choice=choice,
-        quality=estimate.quality,
+        quality=np.where(_is_measured(estimate, known), estimate.quality, np.nan),
         still_askable=np.asarray(~asked.all(axis=1)),
     )
     release_ring_fence(connection, job.job_id, 0)
@@ -197,15 +197,20 @@ def _expected_costs(known: JobEvidence) -> NDArray[np.int64]:
     )
 
 
+def _is_measured(estimate: Estimate, known: JobEvidence) -> NDArray[np.bool_]:
+    """[N, T] whether a quality comes from a check, or from a model fitted to checked answers. What comes
+    from a prior alone serves to choose, and is not shown: nobody measured it."""
+    is_fitted = np.array([basis == "calibrated" for basis in estimate.basis])
+    return np.asarray(~np.isnan(known.evidence.passed) | is_fitted[None, :])
+
+
 def _mean_quality(
     estimate: Estimate, choice: NDArray[np.int16], known: JobEvidence
 ) -> float | None:
-    """Mean quality over all rows, a row without an answer counting as 0; None unless each answer that
-    stands was checked, or graded by a model fitted to checked answers: a prior is no measurement."""
+    """Mean over all rows, a row without an answer counting as 0; None unless the quality of each answer
+    that stands is measured."""
     rows = np.flatnonzero(choice >= 0)
     tiers = choice[rows]
-    is_checked = ~np.isnan(known.evidence.passed[rows, tiers])
-    is_fitted = np.array([basis == "calibrated" for basis in estimate.basis])[tiers]
-    if not len(rows) or not (is_checked | is_fitted).all():
+    if not len(rows) or not _is_measured(estimate, known)[rows, tiers].all():
         return None
     return float(estimate.quality[rows, tiers].sum() / len(choice))
