@@ -27,8 +27,8 @@ START_TIMEOUT_S = 300.0
 """How long to wait for a start: a stack that stops first, then a database that replays its log."""
 STOP_TIMEOUT_S = 150.0
 
-_present: dict[tuple[int, str], control.Client] = {}
-"""Open connections to supervisors, by our process and their socket: this process needs the stack."""
+_present: dict[tuple[int, ProcessRef], control.Client] = {}
+"""Open connections to supervisors, by our process (a fork has its own) and theirs."""
 _started: list[Child] = []
 """Supervisors that this process started: one that ends before us is reaped."""
 
@@ -174,7 +174,7 @@ def _ask(home: Home, tiers: Sequence[str], keys: Mapping[str, str]) -> Services 
 
 def _client(state: StackState) -> control.Client | None:
     """This process's connection to a supervisor; None where nobody listens."""
-    key = (os.getpid(), state.control)
+    key = (os.getpid(), state.supervisor)
     if key not in _present:
         try:
             _present[key] = control.Client(state.control)
@@ -184,7 +184,7 @@ def _client(state: StackState) -> control.Client | None:
 
 
 def _forget(state: StackState) -> None:
-    client = _present.pop((os.getpid(), state.control), None)
+    client = _present.pop((os.getpid(), state.supervisor), None)
     if client is not None:
         client.close()
 

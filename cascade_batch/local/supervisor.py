@@ -58,6 +58,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._stop_asked = asyncio.Event()
         self._needed_at = time.monotonic()
+        self._work: Work | None = None
         self._control = ControlServer(self._answer, self._touch)
         self._control_folder = private_socket_folder(
             home.run / "control", SOCKET_NAME, Account(os.geteuid(), os.getegid())
@@ -160,12 +161,14 @@ class Supervisor:
                 remove_socket_folder(folder)
 
     def _tick(self) -> None:
+        if self._work is not None and self._work.tiers:
+            self._workers.want(self._work.tiers)
         self._workers.tick()
         self._servers.keep_syncing()
         self._watcher.keep()
         if self._sweeper is not None:
             self._sweeper.keep()
-        if self._control.clients:
+        if self._control.clients or self._work is None or self._work.tiers:
             self._touch()
         if time.monotonic() - self._needed_at > self._settings.idle_stop_s:
             logger.info("nobody needed the stack for %.0f s", self._settings.idle_stop_s)
@@ -208,9 +211,8 @@ class Supervisor:
     def _see(self, work: Work) -> None:
         if self._stop_asked.is_set():
             return
+        self._work = work
         if work.tiers:
-            self._touch()
-            self._workers.want(work.tiers)
             self._sweep()
         if work.foreign_idle_s is not None:
             self._needed_at = max(self._needed_at, time.monotonic() - work.foreign_idle_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -74,6 +75,17 @@ print(json.dumps({"database_url": services.database_url, "pids": pids}), flush=T
 sys.stdin.read()
 """
 """Ensures a stack, says where it is, and stays until its standard input is closed."""
+
+
+def ensure_and_leave(settings: Settings) -> str:
+    """Start a stack from a process that has gone when this returns; gives the database's URL."""
+    process = run_python(
+        ENSURE, str(settings.home), str(settings.idle_stop_s), stdin=subprocess.PIPE
+    )
+    output, errors = process.communicate("")
+    assert process.returncode == 0, errors
+    url: str = json.loads(output)["database_url"]
+    return url
 
 
 def environment_of(ref: ProcessRef) -> dict[str, str]:
