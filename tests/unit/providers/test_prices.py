@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import genai_prices
 import pytest
 from genai_prices.data import providers as table
-from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, TimeOfDateConstraint
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    StartDateConstraint,
+    TimeOfDateConstraint,
+)
 
 from cascade_batch.domain.money import NANOUSD_PER_USD, Usage
 from cascade_batch.domain.tier import Tier
@@ -147,17 +154,34 @@ def test_a_price_that_changes_with_the_time_of_day_is_the_dearest() -> None:
     assert tier.bound_price.cost_nanousd(usage) == max(hourly)
 
 
-def test_a_price_that_begins_within_a_week_counts_now() -> None:
-    model = next(
-        m for p, m in all_models() if p == "anthropic" and isinstance(m.prices, list) and m.prices
-    )
-    starts = [c.constraint for c in model.prices if c.constraint is not None]  # type: ignore[union-attr]
-    start = datetime.combine(starts[-1].start_date, datetime.min.time(), UTC)
-    usage = Usage(input_tokens=250_000, output_tokens=1_000)
-    before = freeze_price(tier_of("anthropic", model.id), at=start - timedelta(days=3))
-    both = [table_nanousd(before, usage, start + timedelta(days=d)) for d in (-3, 1)]
-    assert both[0] != both[1]
-    assert before.bound_price.cost_nanousd(usage) == max(both)
+def rises() -> Iterator[tuple[Tier, datetime]]:
+    """Models that became dearer, and when; not those whose price also depends on the hour."""
+    for provider, model in all_models():
+        conditions = model.prices if isinstance(model.prices, list) else []
+        if any(isinstance(c.constraint, TimeOfDateConstraint) for c in conditions):
+            continue
+        for condition in conditions:
+            if isinstance(condition.constraint, StartDateConstraint):
+                start = datetime.combine(condition.constraint.start_date, time(), UTC)
+                before = model.get_prices(start - timedelta(days=1))
+                now = model.get_prices(start)
+                if (
+                    isinstance(before.output_mtok, Decimal)
+                    and isinstance(now.output_mtok, Decimal)
+                    and before.output_mtok < now.output_mtok
+                ):
+                    yield tier_of(provider, model.id), start
+
+
+def test_a_price_that_rises_within_a_week_counts_now() -> None:
+    usage = Usage(input_tokens=10, output_tokens=100_000)
+    found = list(rises())
+    assert found
+    for tier, start in found:
+        soon = freeze_price(tier, at=start - timedelta(days=3, hours=5)).bound_price
+        later = freeze_price(tier, at=start - timedelta(days=20)).bound_price
+        assert soon.cost_nanousd(usage) >= table_nanousd(tier, usage, start), tier
+        assert later.cost_nanousd(usage) < soon.cost_nanousd(usage), tier
 
 
 def test_long_contexts_are_priced_by_the_step_that_they_reach() -> None:
