@@ -1,0 +1,115 @@
+"""The way in: a source's name to records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from typing import Any
+
+from cascade_batch.datasets.csv_rows import csv_rows
+from cascade_batch.datasets.ids import IdsTaken, custom_id_of
+from cascade_batch.datasets.json_lines import json_rows
+from cascade_batch.datasets.parquet_rows import parquet_rows
+from cascade_batch.datasets.records import BadRecordError, Report
+from cascade_batch.datasets.sources import open_bytes
+from cascade_batch.domain.row import Record
+from cascade_batch.errors import DataError, UsageError
+
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_PACKINGS = (".gz", ".zst")
+
+
+def read_records(
+    source: str,
+    *,
+    limit: int | None = None,
+    on_bad: Callable[[DataError], None] | None = None,
+) -> Iterator[Record]:
+    """Stream the records of a data set, in the order of the file.
+
+    A record's place in this stream, from 0, is its row number, and as text its id where it brings
+    none (`custom_id` None).
+
+    Args:
+        source: Path of a file, its format told by the ending (see the package), or `-`.
+        limit: Stop after so many records; what comes behind them is not read.
+        on_bad: Takes the error of each record that can't be used; the record is left out.
+
+    Raises:
+        UsageError: The ending is unknown, or the limit is not positive; upon the call.
+        DataError: A record can't be used and there is no `on_bad`, or the whole file can't be used
+            (missing, a folder, damaged, without any usable record, columns without names); upon
+            iteration.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(
+            f"The limit is {limit}, which leaves no row.", hint="Give a limit of 1 or more."
+        )
+    kind, packing = _format_of(source)
+    return _records(source, kind, packing, limit, on_bad)
+
+
+def _format_of(source: str) -> tuple[str, str]:
+    if source == "-":
+        return ".jsonl", ""
+    name = source.lower()
+    packing = next((ending for ending in _PACKINGS if name.endswith(ending)), "")
+    name = name.removesuffix(packing)
+    if name.endswith(_JSON_LINES):
+        return ".jsonl", packing
+    if name.endswith(".csv"):
+        return ".csv", packing
+    if name.endswith(".parquet") and not packing:
+        return ".parquet", ""
+    raise UsageError(
+        f"The format of {source!r} is not known by its ending.",
+        hint="Known are .jsonl, .ndjson, .json (an object per line) and .csv, all of them also with"
+        " .gz or .zst; .parquet; and - for JSON Lines from standard input.",
+    )
+
+
+def _records(
+    source: str,
+    kind: str,
+    packing: str,
+    limit: int | None,
+    on_bad: Callable[[DataError], None] | None,
+) -> Iterator[Record]:
+    bad_records = 0
+
+    def report(error: DataError) -> None:
+        nonlocal bad_records
+        bad_records += 1
+        if on_bad is None:
+            raise error
+        on_bad(error)
+
+    ids = IdsTaken("record" if kind == ".parquet" else "line")
+    row_no = 0
+    with closing(_rows(source, kind, packing, report)) as rows:
+        for line_no, fields in rows:
+            try:
+                custom_id = custom_id_of(fields)
+                ids.take(custom_id, row_no, line_no)
+            except BadRecordError as bad:
+                report(bad.at(source, line_no))
+                continue
+            yield Record(custom_id, line_no, fields)
+            row_no += 1
+            if row_no == limit:
+                return
+    if not row_no:
+        found = (
+            f"no record can be used ({bad_records} bad)" if bad_records else "it holds no record"
+        )
+        raise DataError(found, source=source, hint="A job needs at least one row.")
+
+
+def _rows(
+    source: str, kind: str, packing: str, report: Report
+) -> Generator[tuple[int, dict[str, Any]], None, None]:
+    if kind == ".parquet":
+        yield from parquet_rows(source, report)
+        return
+    with open_bytes(source, packing) as stream:
+        yield from (csv_rows if kind == ".csv" else json_rows)(stream, source, report)
