@@ -7,6 +7,7 @@ from cascade_batch.domain.job import Output
 from cascade_batch.domain.row import Prompt
 from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.anthropic import AnthropicWire
+from cascade_batch.providers.local_gguf import LocalGgufProvider
 from cascade_batch.providers.openai import OpenAIWire
 from cascade_batch.providers.provider import Provider
 from cascade_batch.providers.python_function import PythonFunctionProvider
@@ -24,10 +25,12 @@ class Providers:
     def __init__(self) -> None:
         self._session = HttpSession()
         self._functions = PythonFunctionProvider()
+        self._models = LocalGgufProvider(self._session)
         self._by_api: dict[str, Provider] = {
             "openai": HttpProvider(self._session, OpenAIWire),
             "anthropic": HttpProvider(self._session, AnthropicWire),
             "python": self._functions,
+            "local": self._models,
         }
 
     def for_tier(self, tier: Tier) -> Provider:
@@ -43,6 +46,7 @@ class Providers:
         return await self.for_tier(tier).call(tier, body)
 
     async def close(self) -> None:
-        """Close connections and let go of threads."""
+        """Close connections, and let go of threads and local models."""
         await self._functions.close()
+        await self._models.close()
         await self._session.close()
