@@ -225,7 +225,11 @@ class Postgres:
             raise ServiceUnreachableError(
                 f"The embedded Postgres can't be made in {self.data}:"
                 f" {(done.stderr or done.stdout).strip()}",
-                hint=OWN_SERVICES_HINT,
+                hint=(
+                    "Run it as a user that has an entry in /etc/passwd. " + OWN_SERVICES_HINT
+                    if "user ID" in done.stderr
+                    else OWN_SERVICES_HINT
+                ),
             )
 
     def _require_same_major(self) -> None:
