@@ -24,6 +24,7 @@ def read_records(
     *,
     limit: int | None = None,
     on_bad: Callable[[DataError], None] | None = None,
+    check: Callable[[Record], None] | None = None,
 ) -> Iterator[Record]:
     """Stream the records of a data set, in the order of the file.
 
@@ -34,6 +35,10 @@ def read_records(
         source: Path of a file, its format told by the ending (see the package), or `-`.
         limit: Stop after so many records; what comes behind them is not read.
         on_bad: Takes the error of each record that can't be used; the record is left out.
+        check: Looks at each record before it gets its number, and raises a `UsageError` where the
+            job can't use it (no prompt can be made of it, say): the record then counts as bad, and
+            file and line are added to the message. To drop records later would shift row numbers,
+            which stand for ids.
 
     Raises:
         UsageError: The ending is unknown, or the limit is not positive; upon the call.
@@ -46,7 +51,7 @@ def read_records(
             f"The limit is {limit}, which leaves no row.", hint="Give a limit of 1 or more."
         )
     kind, packing = _format_of(source)
-    return _records(source, kind, packing, limit, on_bad)
+    return _records(source, kind, packing, limit, on_bad, check)
 
 
 def _format_of(source: str) -> tuple[str, str]:
@@ -74,6 +79,7 @@ def _records(
     packing: str,
     limit: int | None,
     on_bad: Callable[[DataError], None] | None,
+    check: Callable[[Record], None] | None,
 ) -> Iterator[Record]:
     bad_records = 0
 
@@ -89,12 +95,14 @@ def _records(
     with closing(_rows(source, kind, packing, report)) as rows:
         for line_no, fields in rows:
             try:
-                custom_id = custom_id_of(fields)
-                ids.take(custom_id, row_no, line_no)
+                record = Record(custom_id_of(fields), line_no, fields)
+                if check is not None:
+                    _checked(record, check)
+                ids.take(record.custom_id, row_no, line_no)
             except BadRecordError as bad:
                 report(bad.at(source, line_no))
                 continue
-            yield Record(custom_id, line_no, fields)
+            yield record
             row_no += 1
             if row_no == limit:
                 return
@@ -103,6 +111,13 @@ def _records(
             f"no record can be used ({bad_records} bad)" if bad_records else "it holds no record"
         )
         raise DataError(found, source=source, hint="A job needs at least one row.")
+
+
+def _checked(record: Record, check: Callable[[Record], None]) -> None:
+    try:
+        check(record)
+    except UsageError as error:
+        raise BadRecordError(error.message, error.hint) from None
 
 
 def _rows(

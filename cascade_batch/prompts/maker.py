@@ -104,7 +104,7 @@ class FormGuard:
     """Sees to it that all records of a data set become prompts in the same way.
 
     A record of another form is a slip far more often than a wish, and would be asked in words that
-    nobody checked. The first record that is checked sets the form.
+    nobody checked. The first record that is checked sets the form. `check` fits `read_records(check=…)`.
     """
 
     def __init__(self, maker: PromptMaker) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from cascade_batch.datasets import MAX_DEPTH, MAX_ROW_BYTES, read_records
-from cascade_batch.errors import DataError
+from cascade_batch.domain.row import Record
+from cascade_batch.errors import DataError, UsageError
 
 
 def written(tmp_path: Path, content: bytes) -> str:
@@ -148,6 +149,22 @@ def test_limit_counts_good_records_and_reads_no_further(tmp_path: Path) -> None:
     bad: list[DataError] = []
     assert len(list(read_records(source, limit=2, on_bad=bad.append))) == 2
     assert [error.line_no for error in bad] == [2]
+
+
+def test_records_that_the_job_refuses_count_as_bad(tmp_path: Path) -> None:
+    def check(record: Record) -> None:
+        if "a" not in record.fields:
+            raise UsageError("no a", hint="Add an a.")
+
+    source = written(tmp_path, b'{"id": "x"}\n{"a": 1}\n{"id": "x", "a": 2}\n{"a": 3}\n')
+    with pytest.raises(DataError) as raised:
+        list(read_records(source, check=check))
+    assert str(raised.value) == f"{source}:1: no a"
+    assert raised.value.hint == "Add an a. Or leave bad records out with --skip-bad."
+    bad: list[DataError] = []
+    records = list(read_records(source, limit=3, on_bad=bad.append, check=check))
+    assert [(r.custom_id, r.line_no) for r in records] == [(None, 2), ("x", 3), (None, 4)]
+    assert len(bad) == 1
 
 
 def test_errors_of_the_callers_own_pass_through(tmp_path: Path) -> None:
