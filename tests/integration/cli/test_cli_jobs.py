@@ -1,0 +1,200 @@
+"""A job's life on the command line, with services, workers and a provider that are real."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+
+import pytest
+
+from .conftest import ROWS, Shell
+
+
+@pytest.fixture(scope="module")
+def finished(deployed: Shell) -> Shell:
+    """A shell in which the job `news` was submitted, waited for, and is finished."""
+    done = deployed("submit", "--job", "job.yaml", "--name", "news")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "news\n"
+    assert "news: finished; 60 of 60 rows answered" in done.stderr
+    return deployed
+
+
+def test_the_status_tells_rows_money_and_tiers(finished):
+    status = finished.json("status", "news")
+
+    assert (status["name"], status["status"]) == ("news", "finished")
+    assert status["rows"] == {
+        "total": ROWS, "answered": ROWS, "failed": 0, "pending": 0, "unfunded": 0
+    }  # fmt: skip
+    assert status["budget_usd"] == 1
+    assert 0 < status["spent_usd"] < 1
+    assert (status["reserved_usd"], status["at_risk_usd"], status["overrun_usd"]) == (0, 0, 0)
+    assert list(status["tiers"]) == ["small", "large"]
+    for tier in status["tiers"].values():
+        assert {
+            "calls",
+            "answers",
+            "escalated",
+            "spent_usd",
+            "latency_ms_p50",
+            "latency_ms_p95",
+        } <= (set(tier))
+    assert "news" in [job["name"] for job in finished.json("status")]
+    assert "60 answered" in finished("status", "news").stdout
+
+
+def test_results_are_in_input_order_on_standard_output_and_in_files(finished):
+    lines = [json.loads(line) for line in finished("results", "news").stdout.splitlines()]
+
+    assert [line["row_no"] for line in lines] == list(range(ROWS))
+    assert {line["status"] for line in lines} == {"answered"}
+    assert {line["value"] for line in lines} <= {"up", "down", "none"}
+
+    done = finished("results", "news", "-o", "out.csv")
+    assert done.stdout == ""
+    with (finished.folder / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["value"] for row in rows] == [line["value"] for line in lines]
+
+
+def test_the_audit_agrees_and_says_so(finished):
+    done = finished("audit", "news")
+
+    assert (done.returncode, done.stdout[:3]) == (0, "OK:")
+    assert finished.json("audit", "news")["ok"] is True
+
+
+def test_sql_reads_the_public_views_and_writes_nothing(finished):
+    counted = finished.json("sql", "SELECT count(*) AS n FROM results.news")
+    refused = finished("sql", "DELETE FROM cascade_store.job")
+
+    assert counted == [{"n": ROWS}]
+    assert refused.returncode == 2
+    assert "read-only transaction" in refused.stderr
+
+
+def test_a_name_is_taken_once_unless_it_was_not_chosen(finished):
+    chosen = finished("submit", "--job", "job.yaml", "--name", "news")
+    of_data = [
+        finished("submit", "--job", "job.yaml", "--detach", "--limit", "3") for _ in range(2)
+    ]
+
+    assert chosen.returncode == 2
+    assert "resume news" in chosen.stderr
+    assert [done.stdout for done in of_data] == ["rows\n", "rows-2\n"]
+    assert finished("watch", "rows-2").returncode == 0
+
+
+def test_watching_a_finished_job_ends_at_once(finished):
+    watched = finished.json("watch", "news")
+
+    assert watched["status"] == "finished"
+
+
+def test_a_budget_can_be_raised(finished):
+    done = finished("budget", "news", "--add", "$0.50")
+
+    assert done.returncode == 0
+    assert "$1.50" in done.stderr
+    assert finished("watch", "news").returncode == 0
+    assert finished.json("status", "news")["budget_usd"] == 1.5
+    assert finished("audit", "news").returncode == 0
+
+
+def test_rows_that_fail_are_listed_with_their_reason(deployed):
+    rows = [{"headline": "fine #up"}, {"headline": "poison #up"}]
+    (deployed.folder / "two.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    done = deployed("submit", "two.jsonl", "--budget", "1", "--prompt", "{{ headline }}")
+
+    assert done.returncode == 0
+    assert "1 rows failed" in done.stderr
+    failed = deployed.json("errors", "two")
+    assert [(row["row_no"], row["line_no"]) for row in failed] == [(1, 2)]
+    assert failed[0]["error"]
+    assert failed[0]["error"] in deployed("errors", "two").stdout
+    assert deployed("errors", "two", "--limit", "1").returncode == 0
+
+
+def test_an_unknown_job_is_answered_with_a_similar_one(finished):
+    done = finished("status", "newz")
+
+    assert done.returncode == 2
+    assert "Did you mean 'news'?" in done.stderr
+
+
+def test_every_part_is_well(deployed):
+    findings = deployed.json("doctor")
+
+    assert all(finding["ok"] for finding in findings)
+    assert {"broker", "workers", "database", "schema", "sweeper"} <= {f["what"] for f in findings}
+
+
+def test_a_worker_says_that_it_is_healthy(deployed):
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.healthcheck"], env=deployed.env, check=False, timeout=60
+    )
+
+    assert done.returncode == 0
+
+
+def test_tiers_are_tried_out(deployed):
+    done = deployed("tiers", "check", "--tiers", "slow.yaml", "--json")
+
+    checks = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (checks[0]["ok"], checks[0]["reports_usage"], checks[0]["price_source"]) == (
+        True, True, "declared"
+    )  # fmt: skip
+    assert checks[0]["latency_ms"] >= 2000
+
+
+def submit_slowly(shell: Shell, name: str) -> subprocess.Popen[str]:
+    """Submit a job whose calls take two seconds each, one after the other, and wait until it runs."""
+    process = shell.start(
+        "submit", "rows.jsonl", "--budget", "1", "--prompt", "{{ headline }}", "--name", name,
+        "--tiers", "slow.yaml",
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"{name}: " in line:
+            return process
+    pytest.fail("the job did not start")
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_return(deployed):
+    process = submit_slowly(deployed, "patient")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "patient\n")
+    assert "cascade-batch watch patient" in err
+    assert "cascade-batch cancel patient" in err
+    assert deployed.json("status", "patient")["status"] in {"queued", "running"}
+
+    assert deployed("pause", "patient").returncode == 0
+    assert deployed.json("status", "patient")["status"] == "paused"
+    assert deployed("resume", "patient").returncode == 0
+    assert deployed.json("status", "patient")["status"] == "running"
+    assert deployed("delete", "patient", "--yes").returncode == 2
+    assert deployed("cancel", "patient").returncode == 0
+    watched = deployed("watch", "patient")
+    assert watched.returncode == 1
+    assert "resume patient" in watched.stderr
+
+
+def test_a_deleted_job_is_gone(finished):
+    done = finished("submit", "--job", "job.yaml", "--name", "gone", "--limit", "2")
+    assert done.returncode == 0
+
+    asked = finished("delete", "gone")
+    assert asked.returncode == 1
+    assert finished.json("status", "gone")["status"] == "finished"
+
+    assert finished("delete", "gone", "--yes").returncode == 0
+    assert finished("status", "gone").returncode == 2
