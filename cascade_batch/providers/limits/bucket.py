@@ -31,8 +31,9 @@ SLACK_S = 1.0
 """How far calls may close up between the gate and the provider's counter."""
 
 CAPACITY_S = 1.0
-"""Seconds of refill that a bucket holds. It has to bridge the time between two visits of a worker
-(a quarter of a second, `gate.TICK_S`) with a margin; all above that only makes bursts larger."""
+"""Seconds of refill that a bucket holds besides one whole unit. It has to bridge the time between two
+visits of a worker (a quarter of a second, `gate.TICK_S`) with a margin; all above that only makes bursts
+larger."""
 
 _WINDOW_S = 60.0 + 2 * HOLD_S + SLACK_S
 
@@ -43,7 +44,7 @@ class BucketSize:
 
     Attributes:
         rate_per_s: Units that are added per second.
-        capacity: Most units that it holds, at least 1.
+        capacity: Most units that it holds, more than 1.
     """
 
     rate_per_s: float
@@ -52,7 +53,7 @@ class BucketSize:
     @classmethod
     def for_limit(cls, per_minute: int) -> BucketSize:
         """Size of the bucket that keeps below `per_minute` units in any minute."""
-        capacity = max(1.0, per_minute / 60.0 * CAPACITY_S)
+        capacity = 1.0 + per_minute / 60.0 * CAPACITY_S
         return cls(rate_per_s=(per_minute - capacity + 1.0) / _WINDOW_S, capacity=capacity)
 
 

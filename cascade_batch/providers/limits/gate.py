@@ -326,7 +326,7 @@ class TierGate:
         return Demand(
             requests=holdings.state_requests(need, now, keep=keep),
             tokens=holdings.state_tokens(need, now, keep=keep),
-            share=holdings.state_share(need),
+            share=holdings.state_share(need, is_leaving=is_leaving),
             is_short=startable > 0 and holdings.is_metered,
             has_taken_before=holdings.has_taken,
             pause_s=health.untold_pause_s,

@@ -140,12 +140,18 @@ class Holdings:
         size = BucketSize.for_limit(self._limits.tpm)
         return _state(self._tokens, size, need.tokens + block, need.first_tokens, now, keep=keep)
 
-    def state_share(self, need: Need) -> ShareRequest | None:
-        """What to ask of the calls that the tier may have in flight."""
+    def state_share(self, need: Need, *, is_leaving: bool) -> ShareRequest | None:
+        """What to ask of the calls that the tier may have in flight.
+
+        Args:
+            is_leaving: No more calls will start.
+        """
         if self._limits.concurrency is None:
             return None
+        if is_leaving:
+            return ShareRequest(self._limits.concurrency, held=need.in_flight, wanted=0)
         return ShareRequest(
-            concurrency=self._limits.concurrency,
+            self._limits.concurrency,
             held=max(self.share or 0, need.in_flight),
             wanted=max(need.in_flight_peak, need.in_flight + need.calls),
         )

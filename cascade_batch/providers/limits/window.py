@@ -53,12 +53,23 @@ class CallWindow:
         epoch: Number of decreases so far; a call notes it when it starts.
     """
 
-    __slots__ = ("_ceiling", "_counts", "_seen", "_step", "_threshold", "_width", "epoch", "size")
+    __slots__ = (
+        "_ceiling",
+        "_counts",
+        "_proven",
+        "_seen",
+        "_step",
+        "_threshold",
+        "_width",
+        "epoch",
+        "size",
+    )
 
     def __init__(self, ceiling: int = DEFAULT_CEILING) -> None:
         self.epoch = 0
         self._width = float(INITIAL_SIZE)
         self._threshold = math.inf
+        self._proven = self._width
         self._seen = 0
         self._counts = [0, 0]
         self.set_ceiling(ceiling)
@@ -76,7 +87,7 @@ class CallWindow:
         only a used one grows.
         """
         self.completed()
-        width = self._width
+        width = self._proven = self._width
         if width >= self._ceiling or in_flight * 2 < width:
             return
         self._resize(width + (1.0 if width < self._threshold else self._step / width))
@@ -101,9 +112,10 @@ class CallWindow:
         return self._count(epoch, kind=1, at_least=BURST_MIN_FAILURES)
 
     def restart(self) -> None:
-        """Begin anew after an outage: slow start, but only to half of what there was before."""
-        self._threshold = max(1.0, self._width / 2)
-        self._begin_epoch(min(self._width, float(INITIAL_SIZE)))
+        """Begin anew after an outage: slow start, to half of what there was at the last success. How
+        far the failures shrank the window says nothing of what the server takes when it is back."""
+        self._threshold = max(1.0, self._proven / 2)
+        self._begin_epoch(min(self._proven, float(INITIAL_SIZE)))
 
     def _count(self, epoch: int, *, kind: int, at_least: int) -> bool:
         self.completed()
