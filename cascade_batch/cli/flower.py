@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 
 import click
@@ -16,7 +18,8 @@ from cascade_batch.cli.services import running_settings
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=5555, show_default=True, help="Listen here."
 )
-def flower(host: str, port: int) -> None:
+@click.pass_context
+def flower(ctx: click.Context, host: str, port: int) -> None:
     """Serve Flower, which shows the machinery: queues, workers, tasks.
 
     Flower's own settings are read from FLOWER_… variables; set FLOWER_BASIC_AUTH=user:password
@@ -29,9 +32,13 @@ def flower(host: str, port: int) -> None:
         "CASCADE_REDIS_URL": ready.redis_url or "",
     }
     say(f"Flower listens on http://{host}:{port}")
-    # Flower takes the process over, so that signals reach it; URLs go by the environment, as
-    # everybody on the machine can read arguments.
+    # URLs go by the environment, as everybody on the machine can read arguments. A child, not our
+    # successor: while this process lives, the embedded stack stays.
     command = [sys.executable, "-m", "celery", "--app", "workers.app", "flower"]
-    os.execve(  # noqa: S606  # no shell is wanted
-        sys.executable, [*command, f"--address={host}", f"--port={port}"], environment
-    )
+    process = subprocess.Popen([*command, f"--address={host}", f"--port={port}"], env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # the terminal has told the child as well
+        code = process.wait()
+    ctx.exit(max(code, 0))
