@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from cascade_batch.domain.money import format_usd
 if TYPE_CHECKING:
     from cascade_batch.engine.estimate import Estimate
     from cascade_batch.engine.spec_files import JobRequest
+    from cascade_batch.errors import DataError
 
 
 @click.command(cls=Command)
@@ -41,9 +43,22 @@ def read_and_estimate(given: dict[str, Any], *, needs_budget: bool) -> tuple[Job
     request = read_job(JobOptions(**given), needs_budget=needs_budget)
     for warning in request.warnings:
         warn(warning)
-    on_bad = (lambda error: warn(f"left out: {error.message}")) if request.skip_bad else None
-    records = read_records(request.data, limit=request.limit, on_bad=on_bad)
-    return request, estimate_job(request.spec, records, on_bad=on_bad)
+    left_out = 0
+
+    def on_bad(error: DataError) -> None:
+        nonlocal left_out
+        left_out += 1
+        warn(f"left out: {error.message}")
+
+    read = partial(
+        read_records,
+        request.data,
+        limit=request.limit,
+        on_bad=on_bad if request.skip_bad else None,
+    )
+    found = estimate_job(request.spec, read)
+    found.bad_rows = left_out
+    return request, found
 
 
 def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> None:

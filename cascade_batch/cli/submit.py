@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,10 +38,15 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
     """
     if dry_run:
         from cascade_batch.cli.estimate import read_and_estimate, show_estimate
-        from cascade_batch.engine.estimate import require_budget
+        from cascade_batch.engine.row_bounds import require_budget
 
         request, found = read_and_estimate(given, needs_budget=True)
-        require_budget(request.spec, found)
+        require_budget(
+            request.spec,
+            rows=found.rows,
+            minimum_nanousd=found.minimum_budget_nanousd,
+            affordable_rows=found.affordable_rows,
+        )
         show_estimate(request, found, as_json=as_json)
         return
 
@@ -87,9 +93,9 @@ def _submit(service: Services, request: JobRequest) -> Submission:
             with service.engine.connect() as connection:
                 spec = spec.model_copy(update={"name": unused_name(connection, request.spec.name)})
         on_bad_or_none = on_bad if request.skip_bad else None
-        records = read_records(request.data, limit=request.limit, on_bad=on_bad_or_none)
+        read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
         try:
-            submission = submit_job(service.engine, spec, records, on_bad=on_bad_or_none)
+            submission = submit_job(service.engine, spec, read)
         except JobExistsError:
             # The name is looked at before the first record is read, so nothing is lost.
             if request.name_is_explicit:

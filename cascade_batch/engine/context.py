@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.engine.submit import prompt_makers
+from cascade_batch.engine.row_bounds import prompt_makers
 from cascade_batch.prompts import PromptMaker
 from cascade_batch.quality import Judge, make_judge
 

@@ -7,17 +7,12 @@ output suggests), good enough to choose a budget by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cascade_batch.domain.job import JobSpec, Output
-from cascade_batch.domain.money import Usage, format_usd
-from cascade_batch.domain.row import Record
+from cascade_batch.domain.money import Usage
 from cascade_batch.domain.tier import Tier
-from cascade_batch.engine.submit import prompt_makers
-from cascade_batch.errors import BudgetError, DataError, UsageError
-from cascade_batch.prompts import FormGuard, PromptError
-from cascade_batch.providers import Providers, UnboundedInputError, worst_case_nanousd
+from cascade_batch.engine.row_bounds import Reader, RowBounds, require_gold
 
 BYTES_PER_TOKEN = 4
 """Typical of English prose; code and other scripts have fewer bytes to a token."""
@@ -41,6 +36,7 @@ class Estimate:
     """What `estimate_job` finds.
 
     Attributes:
+        bad_rows: Records that the reader left out; for the caller to fill in.
         tiers: In the order of the job's.
         minimum_budget_nanousd: The least budget that a submission is accepted with: each row's
             worst case on the tier that is cheapest for it.
@@ -64,18 +60,12 @@ class Estimate:
         return self.rows if likely <= rest else rest * self.rows // likely
 
 
-def estimate_job(
-    spec: JobSpec,
-    records: Iterable[Record],
-    *,
-    on_bad: Callable[[DataError], None] | None = None,
-) -> Estimate:
+def estimate_job(spec: JobSpec, read: Reader) -> Estimate:
     """Add up what each tier would cost for all rows.
 
     Args:
         spec: The job; its budget only decides `affordable_rows`.
-        records: The data set.
-        on_bad: Told of each row that can't be asked; such rows are left out. None: raise.
+        read: Reads the data set.
 
     Raises:
         DataError: A row can't be asked; names file and line.
@@ -84,84 +74,28 @@ def estimate_job(
     found = Estimate(
         tiers=[TierEstimate(t.name, t.model, t.bound_price.source) for t in spec.tiers]
     )
-    meter = _Meter(spec)
-    gold_seen = spec.gold is None
+    bounds = RowBounds(spec)
+    answer_tokens = [likely_answer_tokens(spec.output, tier) for tier in spec.tiers]
     columns: dict[str, None] = {}
-    for record in records:
-        try:
-            costs = meter.costs(record)
-        except (PromptError, UnboundedInputError) as error:
-            bad = DataError(
-                error.message, source=spec.data, line_no=record.line_no, hint=error.hint
+    for record in read(check=bounds.check):
+        likely = [
+            tier.bound_price.cost_nanousd(
+                Usage(input_tokens=size // BYTES_PER_TOKEN + 1, output_tokens=tokens),
+                _LIKELY_SECONDS_PER_CALL,
             )
-            if on_bad is None:
-                raise bad from None
-            on_bad(bad)
-            found.bad_rows += 1
-            continue
-        for tier, (worst, likely) in zip(found.tiers, costs, strict=True):
+            for tier, size, tokens in zip(spec.tiers, bounds.body_bytes, answer_tokens, strict=True)
+        ]
+        for tier, worst, guess in zip(found.tiers, bounds.worst_nanousd, likely, strict=True):
             tier.worst_case_nanousd += worst
-            tier.likely_nanousd += likely
-        found.minimum_budget_nanousd += min(worst for worst, _ in costs)
-        found.likely_cheapest_nanousd += min(likely for _, likely in costs)
+            tier.likely_nanousd += guess
+        found.minimum_budget_nanousd += min(bounds.worst_nanousd)
+        found.likely_cheapest_nanousd += min(likely)
         found.rows += 1
         if found.minimum_budget_nanousd <= spec.budget_nanousd:
             found.affordable_rows = found.rows
-        if not gold_seen:
-            gold_seen = spec.gold in record.fields
-            columns.update(dict.fromkeys(record.fields))
-    if not gold_seen:
-        raise UsageError(
-            f"{spec.data}: no record has the gold column {spec.gold!r}.",
-            hint=f"Columns are: {', '.join(list(columns)[:20])}.",
-        )
+        columns.update(dict.fromkeys(record.fields))
+    require_gold(spec, columns)
     return found
-
-
-def require_budget(spec: JobSpec, estimate: Estimate) -> None:
-    """Refuse a budget that can't answer every row, as a submission would.
-
-    Raises:
-        BudgetError: It can't; the hint says what would do.
-    """
-    minimum = estimate.minimum_budget_nanousd
-    if spec.budget_nanousd < minimum:
-        raise BudgetError(
-            f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {estimate.rows:,} rows:"
-            f" at worst they cost {format_usd(minimum)} on the cheapest tier.",
-            hint=f"Give --budget {minimum / 1e9:.6g} or more, or take only the first"
-            f" {estimate.affordable_rows:,} rows with --limit.",
-        )
-
-
-class _Meter:
-    """Worst case and likely cost of a row on each tier."""
-
-    def __init__(self, spec: JobSpec) -> None:
-        self._spec = spec
-        self._providers = Providers()
-        self._makers = prompt_makers(spec)
-        self._forms = [FormGuard(maker) for maker in self._makers]
-        self._answer_tokens = [likely_answer_tokens(spec.output, tier) for tier in spec.tiers]
-
-    def costs(self, record: Record) -> list[tuple[int, int]]:
-        costs = []
-        for tier, maker, form, answer_tokens in zip(
-            self._spec.tiers, self._makers, self._forms, self._answer_tokens, strict=True
-        ):
-            form.check(record)
-            prompt = maker.prompt_for(record.fields)
-            body = self._providers.request_body(tier, prompt, self._spec.output)
-            usage = Usage(
-                input_tokens=len(body) // BYTES_PER_TOKEN + 1, output_tokens=answer_tokens
-            )
-            costs.append(
-                (
-                    worst_case_nanousd(tier, len(body), text_only=prompt.text_only),
-                    tier.bound_price.cost_nanousd(usage, _LIKELY_SECONDS_PER_CALL),
-                )
-            )
-        return costs
 
 
 def likely_answer_tokens(output: Output, tier: Tier) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,23 +13,19 @@ from psycopg import sql
 from sqlalchemy.exc import IntegrityError
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.domain.money import format_usd
-from cascade_batch.domain.row import Prompt, Record
 from cascade_batch.engine.chunks import cut_into_chunks, insert_chunks
 from cascade_batch.engine.evidence import read_worst_cases
 from cascade_batch.engine.jobs import notify_jobs_changed
 from cascade_batch.engine.ports import ChunkNotice
-from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
+from cascade_batch.engine.row_bounds import Reader, RowBounds, require_budget, require_gold
+from cascade_batch.errors import DataError, JobExistsError, UsageError
 from cascade_batch.ledger import open_account
 from cascade_batch.policy import start_tiers
-from cascade_batch.prompts import FormGuard, PromptError, PromptMaker, compile_prompt
-from cascade_batch.providers import Providers, UnboundedInputError, worst_case_nanousd
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
 from cascade_batch.store.tables import JOB, JOB_TIER
 
 _COPY_BLOCK_BYTES = 1 << 18
-OnBad = Callable[[DataError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +49,12 @@ class _Ingest:
     columns: dict[str, str] = field(default_factory=dict)
 
 
-def submit_job(
-    engine: sa.Engine,
-    spec: JobSpec,
-    records: Iterable[Record],
-    *,
-    on_bad: OnBad | None = None,
-) -> Submission:
+def submit_job(engine: sa.Engine, spec: JobSpec, read: Reader) -> Submission:
     """Store a job: its rows, its account and the chunks of its drafts.
 
     Args:
-        records: The data set, in order. An error in it, or in what a template makes of it, leaves
-            nothing stored.
-        on_bad: Told of each row whose prompt can't be made; such rows are left out. None: raise.
+        read: Reads the data set, in order, and leaves out or raises for what `check` refuses
+            (`functools.partial(read_records, path, …)`). An error that it raises leaves nothing stored.
 
     Raises:
         JobExistsError: The name is taken.
@@ -79,10 +68,16 @@ def submit_job(
             raise UsageError("The database driver must be psycopg.")
         create_loading_table(raw, job_id)
         ingest = _Ingest()
-        _copy_rows(raw, job_id, _lines(spec, job_id, records, ingest, on_bad))
+        _copy_rows(raw, job_id, _lines(spec, job_id, read, ingest))
         if ingest.rows == 0:
             raise DataError("there is not a single usable row", source=spec.data)
-        _require_budget(spec, ingest)
+        require_gold(spec, ingest.columns)
+        require_budget(
+            spec,
+            rows=ingest.rows,
+            minimum_nanousd=ingest.cheapest_nanousd,
+            affordable_rows=ingest.affordable_rows,
+        )
         attach_partitions(raw, job_id)
         spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
         connection.execute(
@@ -154,27 +149,12 @@ def _copy_rows(
         copy.write(b"".join(block))
 
 
-def _lines(
-    spec: JobSpec,
-    job_id: int,
-    records: Iterable[Record],
-    ingest: _Ingest,
-    on_bad: OnBad | None,
-) -> Iterator[bytes]:
-    bounds = _WorstCases(spec)
+def _lines(spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest) -> Iterator[bytes]:
+    bounds = RowBounds(spec)
     kinds = ingest.columns
     prefix = b"%d\t" % job_id
-    for record in records:
-        try:
-            worst = bounds.of(record)
-        except (PromptError, UnboundedInputError) as error:
-            bad = DataError(
-                error.message, source=spec.data, line_no=record.line_no, hint=error.hint
-            )
-            if on_bad is None:
-                raise bad from None
-            on_bad(bad)
-            continue
+    for record in read(check=bounds.check):
+        worst = bounds.worst_nanousd
         cheapest = min(worst)
         ingest.cheapest_nanousd += cheapest
         if ingest.cheapest_nanousd <= spec.budget_nanousd:
@@ -221,65 +201,6 @@ def _escape(text: bytes) -> bytes:
         .replace(b"\t", b"\\t")
         .replace(b"\n", b"\\n")
         .replace(b"\r", b"\\r")
-    )
-
-
-class _WorstCases:
-    """The worst case of a row on each tier: its prompt is made and its request body measured, so that
-    a template that fails on some row is found before anything is spent."""
-
-    def __init__(self, spec: JobSpec) -> None:
-        self._spec = spec
-        self._providers = Providers()
-        self._makers = prompt_makers(spec)
-        self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
-
-    def of(self, record: Record) -> tuple[int, ...]:
-        shared: Prompt | None = None
-        worst = []
-        for tier, maker in zip(self._spec.tiers, self._makers, strict=True):
-            if tier.prompt is not None:
-                prompt = maker.prompt_for(record.fields)
-            else:
-                if shared is None:
-                    shared = maker.prompt_for(record.fields)
-                    self._forms.check(record)
-                prompt = shared
-            body = self._providers.request_body(tier, prompt, self._spec.output)
-            worst.append(worst_case_nanousd(tier, len(body), text_only=prompt.text_only))
-        return tuple(worst)
-
-
-def prompt_makers(spec: JobSpec) -> list[PromptMaker]:
-    """A prompt maker per tier; tiers without a prompt of their own share one."""
-    shared = compile_prompt(system=spec.system, template=spec.prompt)
-    return [
-        shared
-        if tier.prompt is None
-        else compile_prompt(
-            system=spec.system, template=tier.prompt, where=f"the prompt of tier {tier.name}"
-        )
-        for tier in spec.tiers
-    ]
-
-
-def _require_budget(spec: JobSpec, ingest: _Ingest) -> None:
-    if spec.gold is not None and spec.gold not in ingest.columns:
-        raise UsageError(
-            f"{spec.data}: no record has the gold column {spec.gold!r}.",
-            hint="Columns are: " + ", ".join(list(ingest.columns)[:20]) + ".",
-        )
-    if ingest.cheapest_nanousd <= spec.budget_nanousd:
-        return
-    needed = format_usd(ingest.cheapest_nanousd)
-    raise BudgetError(
-        f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {ingest.rows:,} rows: at"
-        f" worst they cost {needed} on the cheapest tier.",
-        hint=(
-            f"Give --budget {ingest.cheapest_nanousd / 1e9:.6g} or more, answer the first"
-            f" {ingest.affordable_rows:,} rows with --limit {ingest.affordable_rows}, or lower the"
-            " cheapest tier's max_output_tokens, which the worst case counts in full."
-        ),
     )
 
 

@@ -102,7 +102,7 @@ def test_a_missing_gold_column_is_an_error(run, data):
 
 
 def test_a_dry_run_refuses_what_a_submission_would_refuse(run, data):
-    refused = run("submit", data, "--prompt", "{{ text }}", "--budget", "0.0001", "--dry-run")
+    refused = run("submit", data, "--prompt", "{{ text }}", "--budget", "0.01", "--dry-run")
     accepted = run("submit", data, "--prompt", "{{ text }}", "--budget", "1", "--dry-run")
 
     assert refused.exit_code == 2

@@ -1,0 +1,125 @@
+"""What a row can cost on each tier, found by making its prompts and measuring its requests.
+
+Done for every row before the first call: a template that fails on some row, or content whose tokens
+can't be bounded, is found before anything is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.money import format_usd
+from cascade_batch.domain.row import Prompt, Record
+from cascade_batch.errors import BudgetError, UsageError
+from cascade_batch.prompts import FormGuard, PromptMaker, compile_prompt
+from cascade_batch.providers import Providers, worst_case_nanousd
+
+
+class Reader(Protocol):
+    """Reads a data set; `functools.partial(read_records, path, …)` is one."""
+
+    def __call__(self, *, check: Callable[[Record], None]) -> Iterable[Record]:
+        """Records in order, but for those that `check` refuses: it raises, or leaves them out."""
+
+
+class RowBounds:
+    """Worst cases of one row after the other.
+
+    Attributes:
+        worst_nanousd: Worst case of the record checked last, per tier.
+        body_bytes: Size of its request, per tier.
+    """
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._providers = Providers()
+        self._makers = prompt_makers(spec)
+        self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
+        self._needs_form = any(tier.prompt is None for tier in spec.tiers)
+        self.worst_nanousd: tuple[int, ...] = ()
+        self.body_bytes: tuple[int, ...] = ()
+
+    def check(self, record: Record) -> None:
+        """Find the record's bounds; for `Reader`.
+
+        Raises:
+            PromptError: Some tier's prompt can't be made of it.
+            UnboundedInputError: It holds content whose tokens its bytes don't bound.
+        """
+        shared: Prompt | None = None
+        worst, sizes = [], []
+        if self._needs_form:
+            self._forms.check(record)
+        for tier, maker in zip(self._spec.tiers, self._makers, strict=True):
+            if tier.prompt is not None:
+                prompt = maker.prompt_for(record.fields)
+            else:
+                if shared is None:
+                    shared = maker.prompt_for(record.fields)
+                prompt = shared
+            size = len(self._providers.request_body(tier, prompt, self._spec.output))
+            sizes.append(size)
+            worst.append(worst_case_nanousd(tier, size, text_only=prompt.text_only))
+        self.worst_nanousd = tuple(worst)
+        self.body_bytes = tuple(sizes)
+
+
+def prompt_makers(spec: JobSpec) -> list[PromptMaker]:
+    """A prompt maker per tier; tiers without a prompt of their own share one."""
+    shared = compile_prompt(system=spec.system, template=spec.prompt)
+    return [
+        shared
+        if tier.prompt is None
+        else compile_prompt(
+            system=spec.system, template=tier.prompt, where=f"the prompt of tier {tier.name}"
+        )
+        for tier in spec.tiers
+    ]
+
+
+def require_gold(spec: JobSpec, columns: Iterable[str]) -> None:
+    """Refuse a gold column that no record has.
+
+    Raises:
+        UsageError: The hint lists the columns there are.
+    """
+    names = list(columns)
+    if spec.gold is not None and spec.gold not in names:
+        raise UsageError(
+            f"{spec.data}: no record has the gold column {spec.gold!r}.",
+            hint=f"Columns are: {', '.join(names[:20])}.",
+        )
+
+
+def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable_rows: int) -> None:
+    """Refuse a budget that can't answer every row.
+
+    Args:
+        minimum_nanousd: Sum of the rows' worst cases, each on the tier that is cheapest for it.
+        affordable_rows: Rows from the start of the data that the budget covers.
+
+    Raises:
+        BudgetError: It can't; the hint says what would do.
+    """
+    if minimum_nanousd <= spec.budget_nanousd:
+        return
+    fewer = (
+        f" answer the first {affordable_rows:,} rows with --limit {affordable_rows},"
+        if affordable_rows
+        else ""
+    )
+    raise BudgetError(
+        f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {rows:,} rows: at worst they"
+        f" cost {format_usd(minimum_nanousd)} on the cheapest tier.",
+        hint=f"Give --budget {_rounded_up_usd(minimum_nanousd)} or more,{fewer} or lower the cheapest"
+        " tier's max_output_tokens, which the worst case counts in full.",
+    )
+
+
+def _rounded_up_usd(nanousd: int) -> str:
+    """Dollars with four significant digits, never less than the amount."""
+    step = 10 ** max(len(str(nanousd)) - 4, 0)
+    usd = f"{-(-nanousd // step) * step / 10**9:.9f}"
+    return usd.rstrip("0").rstrip(".")
