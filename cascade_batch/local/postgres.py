@@ -6,6 +6,7 @@ read, and never trades durability for speed, as the ledger is in it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -109,12 +110,12 @@ class Postgres:
         """
         password = self._password()
         half = Path(tempfile.mkdtemp(dir=self.data.parent, prefix=f".{self.data.name}-"))
-        self.account.give(half)
         try:
             password_copy = half / "password"
             password_copy.touch(mode=0o600)
             password_copy.write_text(password)
             self.account.give(password_copy)
+            self.account.give(half)
             self._initdb(
                 f"--pgdata={half / 'data'}",
                 f"--pwfile={password_copy}",
@@ -150,12 +151,7 @@ class Postgres:
         """
         self._require_same_major()
         self._clear_remains()
-        (self.data / "postgresql.conf").write_text(
-            _CONFIGURATION.format(
-                socket_folder=_quoted_list(str(self.socket_folder)),
-                cluster_name=_quoted(self.cluster_name),
-            )
-        )
+        self._write_configuration()
         return start(
             [self.programs.folder / "postgres", "-D", self.data],
             log=self.log,
@@ -200,16 +196,29 @@ class Postgres:
             return False
         return len(lines) > 7 and lines[7].strip() == "ready"
 
+    def _write_configuration(self) -> None:
+        # Never through a link: the folder is another account's, and we may be root.
+        new = self.data / "postgresql.conf.new"
+        new.unlink(missing_ok=True)
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(handle, "w") as file:
+            file.write(
+                _CONFIGURATION.format(
+                    socket_folder=_quoted_list(str(self.socket_folder)),
+                    cluster_name=_quoted(self.cluster_name),
+                )
+            )
+        new.chmod(0o644)  # whatever the umask is
+        new.replace(self.data / "postgresql.conf")
+
     def _password(self) -> str:
         """The password, made at first use and never changed."""
-        try:
-            handle = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return self.password_file.read_text()
-        password = secrets.token_urlsafe(32)
-        with os.fdopen(handle, "w") as file:
-            file.write(password)
-        return password
+        if not self.password_file.exists():
+            new = self.password_file.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(secrets.token_urlsafe(32))
+            new.replace(self.password_file)
+        return self.password_file.read_text()
 
     def _initdb(self, *arguments: str) -> None:
         done = subprocess.run(
@@ -245,35 +254,53 @@ class Postgres:
             )
 
     def _clear_remains(self) -> None:
-        """Remove what a killed server left, so that this start is not refused.
+        """Remove what a killed server left and Postgres would stumble over.
 
-        Postgres recognises most remains by itself, but takes any process that has the old number
-        by now for its predecessor.
+        A lock that a Postgres at work may hold is never touched: two servers on one data folder
+        would destroy it.
         """
         title = f"postgres: {self.cluster_name}: "
         orphans = [
             p
-            for p in psutil.process_iter(["cmdline"])
-            if p.info["cmdline"] and p.info["cmdline"][0].startswith(title)
+            for p in psutil.process_iter(["cmdline", "uids"])
+            if p.info["cmdline"]
+            and p.info["cmdline"][0].startswith(title)
+            and p.info["uids"].effective == self.account.uid
         ]
         for orphan in orphans:  # they end by themselves as soon as they are not busy
-            orphan.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.send_signal(signal.SIGQUIT)
         for orphan in psutil.wait_procs(orphans, timeout=5.0)[1]:
-            orphan.kill()
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
-        for name in (SOCKET_NAME, SOCKET_NAME.removesuffix(".lock")):
-            (self.socket_folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.kill()
+        for lock in (self.data / "postmaster.pid", self.socket_folder / SOCKET_NAME):
+            if _is_void(lock):
+                lock.unlink()
 
 
-def find_running(data: Path) -> tuple[ProcessRef, Path] | None:
+def find_running(data: Path, account: Account) -> tuple[ProcessRef, Path] | None:
     """The running server of a data folder and the folder of its socket, by its own note."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
-        ref = ProcessRef.of(int(lines[0]))
-        is_ours = str(data) in psutil.Process(int(lines[0])).cmdline()
-        return (ref, Path(lines[4])) if ref is not None and ref.is_alive and is_ours else None
+        process = psutil.Process(int(lines[0]))
+        is_it = str(data) in process.cmdline() and process.uids().effective == account.uid
+        ref = ProcessRef(process.pid, process.create_time())
+        return (ref, Path(lines[4])) if is_it and ref.is_alive else None
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
+
+
+def _is_void(lock: Path) -> bool:
+    """Whether the process that a lock file names is no Postgres, or one that waits to be reaped.
+
+    Postgres takes both for a server at work; a process that is gone it recognises by itself.
+    """
+    try:
+        process = psutil.Process(abs(int(lock.read_text().split("\n", 1)[0])))
+        is_over = process.status() == psutil.STATUS_ZOMBIE
+        return is_over or not process.name().startswith("postgres")
+    except (OSError, ValueError, psutil.Error):
+        return False
 
 
 def _server_environment() -> dict[str, str]:

@@ -32,7 +32,7 @@ class Servers:
         self._changed: Callable[[], None] = lambda: None
         self._unsynced = home.run / "unsynced"
         data = reachable_data(home.folder / "postgres", home.account)
-        found = find_running(data)
+        found = find_running(data, home.account)
         self.socket_folder = (
             found[1]
             if found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -10,6 +12,7 @@ from pathlib import Path
 from cascade_batch.errors import UsageError
 from cascade_batch.local.account import Account, own_folder
 
+_PREFIX = "cascade-batch-"
 _PATH_BYTES = 107 if sys.platform == "linux" else 103
 """Length that the path of a Unix socket may have."""
 
@@ -32,9 +35,15 @@ def private_socket_folder(wanted: Path, socket_name: str, account: Account) -> P
     return folder
 
 
-def remove_socket_folder(folder: Path) -> None:
-    """Remove a folder given by `private_socket_folder`, with what is left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
+def remove_socket_folder(folder: Path, account: Account) -> None:
+    """Remove a temporary folder given by `private_socket_folder`, with what is left in it.
+
+    Anything else is left alone: its name may come from a note that another account could write.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        is_ours = folder.lstat().st_uid in (account.uid, os.geteuid())
+        if is_ours and folder.name.startswith(_PREFIX):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporary_folder(socket_name: str, account: Account) -> Path:
@@ -42,10 +51,10 @@ def _temporary_folder(socket_name: str, account: Account) -> Path:
         if (
             base.is_dir()
             and account.can_pass(base)
-            and _fits(base / "cascade-batch-12345678" / socket_name)
+            and _fits(base / f"{_PREFIX}12345678" / socket_name)
         ):
             # Made under a new random name with mode 0700: nobody else can have prepared it.
-            return Path(tempfile.mkdtemp(prefix="cascade-batch-", dir=base))
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     raise UsageError(
         f"No folder has a path short enough for a socket ({_PATH_BYTES} bytes).",
         hint="Set CASCADE_HOME to a folder with a shorter path.",

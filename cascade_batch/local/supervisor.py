@@ -142,7 +142,7 @@ class Supervisor:
         )
         self._home.remove_state()
         for folder in self._temporary_folders():
-            remove_socket_folder(folder)
+            remove_socket_folder(folder, self._home.account)
         await self._control.close()
         logger.info("stopped")
 
@@ -158,7 +158,7 @@ class Supervisor:
                 self._workers.retire_stranger(key, ref)
         for folder in map(Path, left.temporary_folders):
             if folder not in self._temporary_folders():
-                remove_socket_folder(folder)
+                remove_socket_folder(folder, self._home.account)
 
     def _tick(self) -> None:
         if self._work is not None and self._work.tiers:
