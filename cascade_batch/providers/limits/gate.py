@@ -129,9 +129,6 @@ class TierGate:
         if self._holdings.is_metered:
             is_unsent = isinstance(outcome, Refused) and outcome.kind is RefusalKind.CONNECT
             self._holdings.restore(int(is_unsent), _unused_tokens(permit, outcome), self._clock())
-        if self._health.has_news:
-            self._health.has_news = False
-            self._nudge.set()
         self._refresh()
 
     def give_back(self, permit: Permit) -> None:
@@ -167,13 +164,18 @@ class TierGate:
     ) -> int:
         """`try_capacity`, but wait until there is some; 0 when `timeout_s` is over.
 
+        It waits through pauses and open breakers, too: a caller that would rather hand its work
+        back gives a `timeout_s` and looks at `paused_for_s` and `breaker_open_for_s`.
+
         Raises:
             GateClosedError: The gate was closed meanwhile.
         """
+        if wanted is not None and wanted <= 0:
+            return 0
         try:
             async with asyncio.timeout(timeout_s):
                 while not (room := self.try_capacity(wanted, tokens_each)):
-                    await self._line.watch(wanted or 1, tokens_each)
+                    await self._line.watch(wanted or self._window.size, tokens_each)
         except TimeoutError:
             return 0
         return room
@@ -277,6 +279,9 @@ class TierGate:
         size = self._window.size
         self._may_fly = size if share is None or share > size else share
         self._is_blocked = not self._is_ready or self._health.is_stopped
+        if self._health.has_news:
+            self._health.has_news = False
+            self._nudge.set()
         if self._line.is_watched:
             self._serve()
 

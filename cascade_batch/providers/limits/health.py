@@ -39,7 +39,7 @@ class Health:
         self._untold_pause_until = 0.0
 
     def learn(self, permit: Permit, outcome: Outcome, in_flight: int) -> None:
-        """Take in what came of a call, while `in_flight` calls (it included) were under way."""
+        """Take in what came of a call; `in_flight` calls (it included) were under way until now."""
         if isinstance(outcome, Answered):
             self.window.succeeded(in_flight)
             self.breaker.succeeded()

@@ -31,6 +31,9 @@ back within it, and only then is it known what is free."""
 TURN_S = 10.0
 """How long a worker's turn lasts where a tier takes fewer calls at once than it has workers."""
 
+CLAIM_S = 1.0
+"""How long the claim of a worker on the tokens to come outlives its last word: a few of its ticks."""
+
 BUCKET_TTL_S = 3_600
 """What Redis remembers of a tier that nobody uses is forgotten after this; any bucket is full then."""
 
@@ -38,6 +41,7 @@ _SCRIPT = files(__package__).joinpath("sync.lua").read_text(encoding="utf-8")
 
 _CONSTANTS: dict[str, float] = {
     "turn_s": TURN_S,
+    "claim_s": CLAIM_S,
     "bucket_ttl_s": BUCKET_TTL_S,
     "failures_to_open": breaker.FAILURES_TO_OPEN,
     "open_base_s": breaker.OPEN_BASE_S,

@@ -93,21 +93,33 @@ local function exchange_share(others, settle_until)
   return record, math.min(record, target)
 end
 
+-- A worker whose call needs more than there is claims the bucket: nobody else takes from it until the
+-- call was served, or its worker was silent for a while. Without that, the small calls of others would
+-- keep the level below what a large one needs for ever.
 local function exchange_bucket(key, bucket, sharers)
-  local saved = redis.call('HMGET', key, 'level', 'at')
+  local saved = redis.call('HMGET', key, 'level', 'at', 'claimant', 'claim_until')
   local level, at = tonumber(saved[1]), tonumber(saved[2])
+  local claimant, claim_until = saved[3] or '', tonumber(saved[4]) or 0
+  if claimant == ask.worker or claim_until <= now then
+    claimant = ''
+  end
   if level == nil or at == nil then
     level, at = ask.has_taken_before and 0 or bucket.capacity, now
   end
   local refill = math.max(0, now - at) / S * bucket.rate
   level = math.min(bucket.capacity, level + refill + bucket.back)
   local granted = 0
-  if bucket.wanted > 0 and level >= math.min(bucket.needed, bucket.capacity) then
-    local part = math.min(math.ceil(level / sharers), math.floor(level))
-    granted = math.min(bucket.wanted, math.max(bucket.needed, part))
-    level = level - granted
+  if bucket.wanted > 0 and claimant == '' then
+    if level >= math.min(bucket.needed, bucket.capacity) then
+      local part = math.min(math.ceil(level / sharers), math.floor(level))
+      granted = math.min(bucket.wanted, math.max(bucket.needed, part))
+      level = level - granted
+    elseif bucket.needed > 1 then
+      claimant, claim_until = ask.worker, now + ask.claim_s * S
+    end
   end
-  redis.call('HSET', key, 'level', string.format('%.17g', level), 'at', string.format('%.0f', now))
+  redis.call('HSET', key, 'level', string.format('%.17g', level), 'at', string.format('%.0f', now),
+    'claimant', claimant, 'claim_until', string.format('%.0f', claim_until))
   redis.call('EXPIRE', key, ask.bucket_ttl_s)
   return granted
 end

@@ -26,9 +26,7 @@ class Permit:
 
     __slots__ = ("breaker_epoch", "is_out", "is_probe", "tokens", "window_epoch")
 
-    def __init__(
-        self, tokens: int, window_epoch: int, breaker_epoch: int, is_probe: bool = False
-    ) -> None:
+    def __init__(self, tokens: int, window_epoch: int, breaker_epoch: int, is_probe: bool) -> None:
         self.tokens = tokens
         self.window_epoch = window_epoch
         self.breaker_epoch = breaker_epoch

@@ -60,6 +60,8 @@ class CallWindow:
         "_seen",
         "_step",
         "_threshold",
+        "_used",
+        "_used_before",
         "_width",
         "epoch",
         "size",
@@ -72,6 +74,7 @@ class CallWindow:
         self._proven = self._width
         self._seen = 0
         self._counts = [0, 0]
+        self._used = self._used_before = 0
         self.set_ceiling(ceiling)
 
     def set_ceiling(self, ceiling: int) -> None:
@@ -84,11 +87,13 @@ class CallWindow:
         """A call was answered while `in_flight` calls (it included) were under way.
 
         A window that is less than half used says nothing about what a larger one would meet, so
-        only a used one grows.
+        only one grows that was used, at some time in this round trip or the one before: calls may
+        come back in a batch, with none to follow.
         """
         self.completed()
+        self._used = max(self._used, in_flight)
         width = self._proven = self._width
-        if width >= self._ceiling or in_flight * 2 < width:
+        if width >= self._ceiling or max(self._used, self._used_before) * 2 < width:
             return
         self._resize(width + (1.0 if width < self._threshold else self._step / width))
 
@@ -141,6 +146,7 @@ class CallWindow:
         self._resize(width)
 
     def _begin_round(self) -> None:
+        self._used_before, self._used = self._used, 0
         self._seen = 0
         self._counts = [0, 0]
 

@@ -115,6 +115,38 @@ async def test_what_is_given_back_serves_another_worker(tier: Tier) -> None:
     assert (await second.exchange(requests(size, wanted=11))).requests == 11
 
 
+async def test_large_call_is_not_starved_by_the_small_ones_of_another_worker(
+    tier: Tier, clock: Any
+) -> None:
+    size = BucketSize.for_limit(60_000)
+    small, large = tier.worker("a"), tier.worker("b")
+
+    def tokens(wanted: int) -> Demand:
+        return Demand(tokens=BucketRequest(size, wanted, needed=wanted))
+
+    waited_s = 0.0
+    await small.exchange(tokens(500))
+    while not (await large.exchange(tokens(5_000))).tokens:
+        await small.exchange(tokens(100))
+        clock.advance(0.25)
+        waited_s += 0.25
+    assert waited_s <= 1.0
+    clock.advance(5.0)
+    assert (await small.exchange(tokens(100))).tokens == 100
+
+
+async def test_claim_of_a_worker_that_died_is_void(tier: Tier, clock: Any) -> None:
+    size = BucketSize.for_limit(60_000)
+    dies, lives = tier.worker("a"), tier.worker("b")
+    ask = Demand(tokens=BucketRequest(size, wanted=600, needed=600))
+    await lives.exchange(ask)
+    assert (await dies.exchange(ask)).tokens == 0
+    clock.advance(0.9)
+    assert (await lives.exchange(ask)).tokens == 0
+    clock.advance(0.2)
+    assert (await lives.exchange(ask)).tokens == 600
+
+
 async def test_bucket_that_redis_lost_starts_empty_for_who_took_from_it(
     tier: Tier, clock: Any
 ) -> None:

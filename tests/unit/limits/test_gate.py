@@ -187,6 +187,19 @@ async def test_permit_goes_back_once(clock: Any) -> None:
     assert gate.status().in_flight == 0
 
 
+async def test_calls_that_come_in_one_batch_after_another_double_the_window_too(
+    clock: Any,
+) -> None:
+    gate = await new_gate(clock)
+    sizes = []
+    for _ in range(4):
+        permits = await fill(gate)
+        sizes.append(len(permits))
+        for permit in permits:
+            gate.release(permit, ANSWER)
+    assert sizes == [16, 32, 64, 128]
+
+
 async def test_429_pauses_the_tier_for_as_long_as_the_provider_says(clock: Any) -> None:
     gate = await new_gate(clock)
     gate.release(at_once(gate), refusal(RefusalKind.RATE_LIMIT, retry_after_s=30.0))
@@ -367,6 +380,12 @@ async def test_whoever_waits_for_capacity_hears_of_it(clock: Any) -> None:
     assert not waiting.done()
     gate.release(held, ANSWER)
     assert await waiting == 1
+
+
+async def test_nothing_wanted_is_answered_at_once(clock: Any) -> None:
+    gate = await new_gate(clock)
+    assert gate.try_capacity(0) == 0
+    assert await gate.capacity(0) == 0
 
 
 async def test_capacity_gives_up_after_a_time(clock: Any) -> None:
