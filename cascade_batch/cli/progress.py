@@ -163,7 +163,7 @@ def plain_line(status: Status, pace: Pace) -> str:
     parts.append(f"{format_usd(money['spent'])} of {budget} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
     if not is_over(status):
-        if pace.rows_per_s:
+        if rows["pending"] and pace.rows_per_s:
             parts.append(f"{pace.rows_per_s:,.0f} rows/s")
         left = pace.left(status)
         if left:
@@ -186,7 +186,8 @@ def draw(status: Status, pace: Pace, console: Console) -> RenderableType:
     head.append(f"  {status['status']}", style="not bold")
     left = None if is_over(status) else pace.left(status)
     if not is_over(status):
-        head.append(f"  {pace.rows_per_s:,.0f} rows/s" if pace.rows_per_s else "", style="not bold")
+        if rows["pending"] and pace.rows_per_s:
+            head.append(f"  {pace.rows_per_s:,.0f} rows/s", style="not bold")
         head.append(f"  {left} left" if left else "", style="not bold")
     if status.get("quality") is not None:
         head.append(f"  quality {status['quality']:.3f}", style="not bold")
