@@ -15,9 +15,12 @@ _UPSERT = """
 INSERT INTO cascade_store.choice AS c (job_id, row_no, tier_no, quality, error)
 SELECT %(job)s, n.row_no, n.tier_no, n.quality,
        CASE WHEN n.tier_no IS NULL THEN coalesce((
-           SELECT string_agg(t.name || ': ' || f.message, '; ' ORDER BY f.tier_no)
-             FROM cascade_store.refusal f JOIN cascade_store.job_tier t USING (job_id, tier_no)
-            WHERE f.job_id = %(job)s AND f.row_no = n.row_no),
+           SELECT string_agg(t.name || ': ' || coalesce(f.message, t.stopped), '; '
+                             ORDER BY t.tier_no)
+             FROM cascade_store.job_tier t
+             LEFT JOIN cascade_store.refusal f
+               ON f.job_id = t.job_id AND f.tier_no = t.tier_no AND f.row_no = n.row_no
+            WHERE t.job_id = %(job)s AND coalesce(f.message, t.stopped) IS NOT NULL),
            %(unfunded)s) END
   FROM new_choice n
 ON CONFLICT (job_id, row_no) DO UPDATE

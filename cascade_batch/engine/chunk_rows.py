@@ -16,7 +16,8 @@ SELECT r.row_no, r.input, r.gold, r.worst_nanousd,
        EXISTS (SELECT 1 FROM cascade_store.answer a
                 WHERE a.job_id = %(job)s AND a.row_no = r.row_no),
        (SELECT count(*) FROM cascade_store.lost_call l
-         WHERE l.job_id = %(job)s AND l.row_no = r.row_no AND l.tier_no = %(tier)s)
+         WHERE l.job_id = %(job)s AND l.row_no = r.row_no AND l.tier_no = %(tier)s
+           AND NOT l.forgiven)
   FROM cascade_store.row r
  WHERE r.job_id = %(job)s AND {which}
    AND NOT EXISTS (SELECT 1 FROM cascade_store.answer a
@@ -48,7 +49,8 @@ async def load_rows(
             want=Want(
                 row_no=row_no,
                 worst_nanousd=worst[lease.tier_no],
-                lent_nanousd=0 if answered else min(worst),
+                # Its part of the ring fence, as the planner that released the chunk left it.
+                lent_nanousd=0 if answered else worst[lease.tier_no],
                 is_first=not answered,
             ),
             fields=fields,

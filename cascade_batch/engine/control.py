@@ -62,7 +62,14 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
             )
         connection.execute(
             sa.update(CHUNK)
-            .where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "ready")
+            .where(
+                # Whoever has one of them locked is just taking it.
+                CHUNK.c.chunk_id.in_(
+                    sa.select(CHUNK.c.chunk_id)
+                    .where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "ready")
+                    .with_for_update(key_share=True, skip_locked=True)
+                )
+            )
             .values(not_before=None, published_at=None)
         )
         notify_jobs_changed(connection)
@@ -83,6 +90,10 @@ def raise_budget(
     with engine.begin() as connection:
         job = find_job(connection, name, lock=True)
         balance = add_budget(connection, job_id=job.job_id, add_nanousd=add_nanousd, actor=actor)
+        connection.execute(
+            # What could not be afforded before is worth another try.
+            sa.update(JOB).where(JOB.c.job_id == job.job_id).values(planned_calls=None)
+        )
         if job.state is JobState.FINISHED:
             set_state(connection, job.job_id, JobState.RUNNING)
             notify_jobs_changed(connection)
@@ -110,6 +121,15 @@ def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:
             .returning(REFUSAL.c.row_no)
         ).scalars()
         retried = len(np.unique(np.fromiter(rows, dtype=np.int64)))
+        connection.execute(
+            sa.text(
+                "UPDATE cascade_store.lost_call l SET forgiven = true"
+                " WHERE l.job_id = :job AND NOT l.forgiven AND NOT EXISTS ("
+                " SELECT 1 FROM cascade_store.answer a"
+                " WHERE a.job_id = :job AND a.row_no = l.row_no)"
+            ),
+            {"job": job.job_id},
+        )
     resume_job(engine, name, publisher)
     return retried
 

@@ -36,7 +36,11 @@ def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job
         JobNotFoundError: There is none; the hint names similar ones.
     """
     query = sa.select(JOB).where(JOB.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if lock:
+        # Not FOR UPDATE: every entry of the ledger refers to its job, so that a turn, which holds the
+        # balance, would wait for us while we wait for the balance.
+        query = query.with_for_update(key_share=True)
+    row = connection.execute(query).one_or_none()
     if row is None:
         names = connection.execute(sa.select(JOB.c.name)).scalars().all()
         close = difflib.get_close_matches(name, names, n=1)
@@ -73,13 +77,8 @@ def set_state(
     state: JobState,
     *,
     reason: str | None = None,
-    only_from: tuple[JobState, ...] | None = None,
-) -> bool:
-    """Enter a state; `only_from` guards against overtaking somebody else's decision.
-
-    Returns:
-        Whether the job is in the state now because of this call.
-    """
+) -> None:
+    """Enter a state; the caller holds the job's lock and knows that the state may be left."""
     over = state in (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
     query = (
         sa.update(JOB)
@@ -90,11 +89,13 @@ def set_state(
             finished_at=sa.func.now() if over else None,
             planned_at=None,
             planned_calls=None,
+            plan_failures=0,
         )
     )
-    if only_from is not None:
-        query = query.where(JOB.c.state.in_([str(s) for s in only_from]))
-    return connection.execute(query).rowcount == 1
+    if state is JobState.RUNNING:
+        # Rows that had failed may be answered yet: the planner counts them when it is through again.
+        query = query.values(rows_failed=0, rows_unfunded=0)
+    connection.execute(query)
 
 
 def has_open_chunks(connection: sa.Connection, job_id: int) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import psycopg
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy.exc import IntegrityError
 
@@ -92,13 +93,15 @@ def submit_job(engine: sa.Engine, spec: JobSpec, read: Reader) -> Submission:
             columns=ingest.columns,
             json_schema=spec.output.json_schema,
         )
+        worst = read_worst_cases(raw, job_id, len(spec.tiers))
+        start = start_tiers(spec.policy, worst, spec.budget_nanousd, spec.seed)
         open_account(
             connection,
             job_id=job_id,
             budget_nanousd=spec.budget_nanousd,
-            ring_fence_nanousd=ingest.cheapest_nanousd,
+            ring_fence_nanousd=int(worst[np.arange(ingest.rows), start].sum()),
         )
-        notices = _insert_drafts(connection, raw, job_id, spec, ingest.rows)
+        notices = _insert_drafts(connection, job_id, spec, start)
         notify_jobs_changed(connection)
     return Submission(job_id, spec.name, ingest.rows, ingest.cheapest_nanousd, notices)
 
@@ -205,15 +208,9 @@ def _escape(text: bytes) -> bytes:
 
 
 def _insert_drafts(
-    connection: sa.Connection,
-    raw: psycopg.Connection[tuple[object, ...]],
-    job_id: int,
-    spec: JobSpec,
-    rows: int,
+    connection: sa.Connection, job_id: int, spec: JobSpec, start: NDArray[np.int16]
 ) -> list[ChunkNotice]:
-    worst = read_worst_cases(raw, job_id, len(spec.tiers))
-    tiers = start_tiers(spec.policy, worst, spec.budget_nanousd, spec.seed)
     names = [t.name for t in spec.tiers]
-    row_no = np.arange(rows, dtype=np.int32)
-    chunks = list(cut_into_chunks(job_id, 0, names, row_no, tiers, spec.chunk_rows))
+    row_no = np.arange(start.size, dtype=np.int32)
+    chunks = list(cut_into_chunks(job_id, 0, names, row_no, start, spec.chunk_rows))
     return insert_chunks(connection, spec.name, chunks)

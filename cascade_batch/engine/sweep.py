@@ -1,5 +1,8 @@
 """The sweeper: finds what nobody works on. Two at once do no harm, and none at all costs only time.
 
+Rows that somebody else has locked are passed over: who holds them is at work on them, and waiting for one
+job's planner would hold up all others.
+
 It frees chunks of workers that died, wakes workers for chunks that wait, and calls the planner for
 jobs that have nothing open. The broker may lose every message: this is what makes up for it.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import sqlalchemy as sa
 
@@ -23,6 +27,8 @@ PUBLISH_AGAIN_S = 15
 PLAN_AGAIN_S = 10
 """A job with nothing open that was not planned for so long gets the planner called again."""
 SWEEP_S = 1.0
+RETURN_S = 10.0
+"""How long workers have, after the database was away, to come back before their leases are taken."""
 
 _READY = """
 WITH due AS (
@@ -34,18 +40,24 @@ WITH due AS (
        AND (c.published_at IS NULL
             OR c.published_at < clock_timestamp() - make_interval(secs => :again_s)))
 UPDATE cascade_store.chunk c SET published_at = clock_timestamp()
-  FROM due, cascade_store.job j
- WHERE c.chunk_id = due.chunk_id AND due.place <= :per_tier AND j.job_id = c.job_id
-   AND c.state = 'ready'
+  FROM cascade_store.job j
+ WHERE j.job_id = c.job_id AND c.chunk_id IN (
+       SELECT k.chunk_id FROM cascade_store.chunk k JOIN due USING (chunk_id)
+        WHERE due.place <= :per_tier AND k.state = 'ready'
+          FOR NO KEY UPDATE OF k SKIP LOCKED)
 RETURNING c.chunk_id, j.name AS job, c.tier_name, c.row_from, c.row_to, c.row_nos, c.row_count
 """
 _IDLE_JOBS = """
-UPDATE cascade_store.job j SET planned_at = clock_timestamp()
- WHERE j.state IN ('queued', 'running')
-   AND (j.planned_at IS NULL OR j.planned_at < clock_timestamp() - make_interval(secs => :again_s))
-   AND NOT EXISTS (SELECT 1 FROM cascade_store.chunk c
-                    WHERE c.job_id = j.job_id AND c.state <> 'done')
-RETURNING j.name
+UPDATE cascade_store.job SET planned_at = clock_timestamp()
+ WHERE job_id IN (
+       SELECT j.job_id FROM cascade_store.job j
+        WHERE j.state IN ('queued', 'running')
+          AND (j.planned_at IS NULL OR j.planned_at < clock_timestamp()
+               - make_interval(secs => :again_s * 2 ^ least(j.plan_failures, 6)))
+          AND NOT EXISTS (SELECT 1 FROM cascade_store.chunk c
+                           WHERE c.job_id = j.job_id AND c.state <> 'done')
+          FOR NO KEY UPDATE OF j SKIP LOCKED)
+RETURNING name
 """
 _WAKE_PER_TIER = 16
 
@@ -67,36 +79,53 @@ def publish_ready(engine: sa.Engine, publisher: Publisher) -> int:
     return len(notices)
 
 
-def sweep_once(engine: sa.Engine, publisher: Publisher) -> None:
-    """One round: free, wake, plan, and say that the sweeper lives."""
+def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -> None:
+    """One round: free, wake, plan, and say that the sweeper lives.
+
+    Args:
+        frees: Whether leases that ran out are taken back.
+    """
+    # A transaction each: none holds a lock while it waits for another.
     with engine.begin() as connection:
-        freed = connection.execute(sa.text("SELECT cascade_store.expire_leases(1000)")).scalar_one()
-        idle = connection.execute(sa.text(_IDLE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
         connection.execute(
             sa.text(
                 "INSERT INTO cascade_store.heartbeat (part) VALUES ('sweeper')"
                 " ON CONFLICT (part) DO UPDATE SET at = now()"
             )
         )
+    freed = 0
+    if frees:
+        with engine.begin() as connection:
+            freed = connection.execute(
+                sa.text("SELECT cascade_store.expire_leases(1000)")
+            ).scalar_one()
     if freed:
         logger.warning("%d leases had run out; what they had reserved is at risk", freed)
     publish_ready(engine, publisher)
+    with engine.begin() as connection:
+        idle = connection.execute(sa.text(_IDLE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
     for job in idle:
         publisher.publish_plan(job)
 
 
 def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) -> None:
-    """Sweep until `stop` is set; outlives every outage of database and broker."""
+    """Sweep until `stop` is set; outlives every outage of database and broker, and its own faults."""
     engine = make_engine(database_url, pooled=True)
     failures = 0
+    frees_from = 0.0
     while not stop.is_set():
         try:
             with reachable(database_url):
-                sweep_once(engine, publisher)
+                sweep_once(engine, publisher, frees=time.monotonic() >= frees_from)
             failures = 0
         except ServiceUnreachableError as error:
             failures += 1
+            # The workers may have been cut off as well, and come back with answers that are paid for.
+            frees_from = time.monotonic() + RETURN_S
             logger.warning("sweeper: %s", error.message)
             engine.dispose()
+        except Exception:
+            failures += 1
+            logger.exception("the sweeper stumbled and goes on")
         stop.wait(min(SWEEP_S * (1 + failures), 10))
     engine.dispose()

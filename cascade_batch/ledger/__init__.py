@@ -17,7 +17,7 @@ one of three ways, and the reservation with it:
   write-off. A retry needs a new reservation. Money never comes back on a guess; it comes back when
   somebody says, by name and in an entry, that the invoice proves it was not billed.
 
-**The ring fence.** While a row is unanswered, its worst case on the tier that is cheapest for it is
+**The ring fence.** While a row is unanswered, its worst case on the tier that it is asked on next is
 fenced off: only what lies outside the fence may be reserved for escalations. A call for an unanswered
 row lends itself its own part of the fence (`lent`); when it ends without an answer, the part goes back.
 
@@ -39,7 +39,7 @@ from cascade_batch.ledger.account import (
     add_budget,
     open_account,
     read_balance,
-    release_ring_fence,
+    set_ring_fence,
 )
 from cascade_batch.ledger.audit import AuditReport, audit_job
 from cascade_batch.ledger.lease import Lease, claim_chunks, expire_leases
@@ -57,6 +57,6 @@ __all__ = [
     "expire_leases",
     "open_account",
     "read_balance",
-    "release_ring_fence",
+    "set_ring_fence",
     "take_turn",
 ]

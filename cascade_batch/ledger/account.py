@@ -90,7 +90,7 @@ def add_budget(
     return read_balance(connection, job_id)
 
 
-def release_ring_fence(connection: sa.Connection, job_id: int, to_nanousd: int) -> None:
+def set_ring_fence(connection: sa.Connection, job_id: int, to_nanousd: int) -> None:
     """Set the fence to what the rows that still may be answered need. Only for the planner, while
     no chunk of the job is open: nothing else moves the fence then."""
     connection.execute(

@@ -72,7 +72,7 @@ def drop_partitions(connection: psycopg.Connection[tuple[object, ...]], job_id: 
             if attached is not None:
                 how = "FINALIZE" if attached[0] else "CONCURRENTLY"
                 connection.execute(
-                    sql.SQL(f"ALTER TABLE {{parent}} DETACH PARTITION {{part}} {how}").format(  # noqa: S608
+                    sql.SQL(f"ALTER TABLE {{parent}} DETACH PARTITION {{part}} {how}").format(
                         **names
                     )
                 )

@@ -60,6 +60,7 @@ JOB = sa.Table(
     sa.Column("started_at", _TIME),
     sa.Column("planned_at", _TIME),
     sa.Column("planned_calls", sa.BigInteger),
+    sa.Column("plan_failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finished_at", _TIME),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
@@ -223,6 +224,7 @@ LOST_CALL = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("at", _TIME, nullable=False, server_default=_now()),
     sa.Column("released_at", _TIME),
+    sa.Column("forgiven", sa.Boolean, nullable=False, server_default="false"),
     _job_fk("lost_call"),
 )
 sa.Index("lost_call_row_idx", LOST_CALL.c.job_id, LOST_CALL.c.row_no, LOST_CALL.c.tier_no)

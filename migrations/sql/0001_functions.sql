@@ -2,12 +2,13 @@
 -- Locks are always taken in this order: chunks by id, balances by job, job_tier; no cycle can form.
 
 -- How many of the wanted calls, in their order, may be reserved.
---   free       what is neither spent, at risk, reserved nor overrun
+--   free       what is neither spent, at risk, reserved nor overrun; negative after an overrun
 --   ring_fence what unanswered rows (those of this request included) still need
 --   wants      worst case of each call;  lents  what the call's row holds in the ring fence
 -- A prefix is affordable if it fits into what is free, and if what it takes beyond its own part of
 -- the ring fence leaves the other rows' part untouched. Calls that take no more than their own part
--- may always do so, even after write-offs have eaten into what the fence should have held.
+-- may always do so, even after write-offs have eaten into what the fence should have held; and calls
+-- that cost nothing need nothing. (Compared before it is added: no sum can exceed a bigint.)
 CREATE FUNCTION cascade_store.affordable(
     free bigint, ring_fence bigint, wants bigint[], lents bigint[]
 ) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
@@ -17,9 +18,12 @@ DECLARE
     n integer := coalesce(array_length(wants, 1), 0);
 BEGIN
     FOR i IN 1 .. n LOOP
+        IF wants[i] > greatest(free, 0) - want THEN
+            RETURN i - 1;
+        END IF;
         want := want + wants[i];
         lent := lent + lents[i];
-        IF want > free OR (want > lent AND want - lent > free - ring_fence) THEN
+        IF want > lent AND want - lent > free - ring_fence THEN
             RETURN i - 1;
         END IF;
     END LOOP;
@@ -95,6 +99,7 @@ CREATE FUNCTION cascade_store.turn(
 #variable_conflict use_column
 DECLARE
     v_live bigint[];
+    v_told bigint[];
     c record;
     b cascade_store.balance;
     v_state text;
@@ -103,25 +108,28 @@ DECLARE
     v_want bigint;
     v_lent bigint;
 BEGIN
-    RETURN QUERY
-        SELECT k.chunk_id, coalesce(cardinality(k.in_flight), 0) - x.held_count, j.state,
-               b.reserved_nanousd, t.stopped IS NOT NULL
-          FROM jsonb_to_recordset(p_chunks)
-            AS x(chunk bigint, fence bigint, turn_no bigint, held_count integer)
-          JOIN cascade_store.chunk k
-            ON k.chunk_id = x.chunk AND k.fence = x.fence AND k.turn_no = x.turn_no + 1
-          JOIN cascade_store.job j ON j.job_id = k.job_id
-          JOIN cascade_store.balance b ON b.job_id = k.job_id
-          JOIN cascade_store.job_tier t ON t.job_id = k.job_id AND t.tier_no = k.tier_no
-         WHERE k.state = 'leased' AND k.owner = p_owner;
-
-    SELECT coalesce(array_agg(s.chunk_id), '{}') INTO v_live FROM (
-        SELECT k.chunk_id
+    -- Locked first and looked at then: a turn that is sent again may find its first sending still at
+    -- work, and has to wait for it before it can tell what became of it.
+    SELECT coalesce(array_agg(s.chunk_id) FILTER (WHERE s.ahead = 0), '{}'),
+           coalesce(array_agg(s.chunk_id) FILTER (WHERE s.ahead = 1), '{}')
+      INTO v_live, v_told FROM (
+        SELECT k.chunk_id, k.turn_no - x.turn_no AS ahead
           FROM jsonb_to_recordset(p_chunks) AS x(chunk bigint, fence bigint, turn_no bigint)
-          JOIN cascade_store.chunk k
-            ON k.chunk_id = x.chunk AND k.fence = x.fence AND k.turn_no = x.turn_no
+          JOIN cascade_store.chunk k ON k.chunk_id = x.chunk AND k.fence = x.fence
          WHERE k.state = 'leased' AND k.owner = p_owner
          ORDER BY k.chunk_id FOR UPDATE OF k) s;
+
+    IF cardinality(v_told) > 0 THEN
+        RETURN QUERY
+            SELECT k.chunk_id, coalesce(cardinality(k.in_flight), 0) - x.held_count, j.state,
+                   b.reserved_nanousd, t.stopped IS NOT NULL
+              FROM jsonb_to_recordset(p_chunks) AS x(chunk bigint, held_count integer)
+              JOIN cascade_store.chunk k ON k.chunk_id = x.chunk
+              JOIN cascade_store.job j ON j.job_id = k.job_id
+              JOIN cascade_store.balance b ON b.job_id = k.job_id
+              JOIN cascade_store.job_tier t ON t.job_id = k.job_id AND t.tier_no = k.tier_no
+             WHERE k.chunk_id = ANY (v_told);
+    END IF;
 
     IF array_length(a_row, 1) > 0 THEN
         INSERT INTO cascade_store.answer (
@@ -245,6 +253,8 @@ END $$;
 
 -- Leases that ran out: what was reserved may have been billed, so it is written off, and the chunk
 -- is free for the next worker under a new fence. Harmless to run twice or at the same time.
+-- A lease that ran out while this server was down is left alone for a moment: its worker is on its way
+-- back, with answers that were paid for.
 CREATE FUNCTION cascade_store.expire_leases(p_max integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -255,7 +265,9 @@ BEGIN
     FOR c IN
         SELECT k.* FROM cascade_store.chunk k
          WHERE k.state = 'leased' AND k.lease_expires_at < clock_timestamp()
-         ORDER BY k.chunk_id LIMIT p_max FOR UPDATE SKIP LOCKED
+           AND (k.lease_expires_at > pg_postmaster_start_time()
+                OR clock_timestamp() > pg_postmaster_start_time() + interval '10 s')
+         ORDER BY k.job_id, k.chunk_id LIMIT p_max FOR UPDATE SKIP LOCKED
     LOOP
         UPDATE cascade_store.chunk k
            SET state = 'ready', owner = NULL, fence = k.fence + 1, lease_expires_at = NULL,

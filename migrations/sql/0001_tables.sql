@@ -17,6 +17,7 @@ CREATE TABLE cascade_store.job (
     started_at timestamptz,
     planned_at timestamptz,
     planned_calls bigint,
+    plan_failures integer NOT NULL DEFAULT 0,
     finished_at timestamptz,
     CONSTRAINT job_pkey PRIMARY KEY (job_id),
     CONSTRAINT job_name_key UNIQUE (name),
@@ -176,7 +177,8 @@ CREATE TABLE cascade_store.entry (
 );
 CREATE INDEX entry_job_idx ON cascade_store.entry (job_id, entry_id);
 
--- A call that may have been billed and nobody can say: its worst case is at risk.
+-- A call that may have been billed and nobody can say: its worst case is at risk. `forgiven`: the user
+-- wants the row asked once more, and this call does not count among those that spoke against it.
 CREATE TABLE cascade_store.lost_call (
     lost_call_id bigint GENERATED ALWAYS AS IDENTITY,
     job_id integer NOT NULL,
@@ -188,6 +190,7 @@ CREATE TABLE cascade_store.lost_call (
     reason text NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     released_at timestamptz,
+    forgiven boolean NOT NULL DEFAULT false,
     CONSTRAINT lost_call_pkey PRIMARY KEY (lost_call_id),
     CONSTRAINT lost_call_job_id_fkey FOREIGN KEY (job_id)
         REFERENCES cascade_store.job (job_id) ON DELETE CASCADE
