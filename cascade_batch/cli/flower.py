@@ -23,9 +23,11 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
     """Serve Flower, which shows the machinery: queues, workers, tasks.
 
     Flower's own settings are read from FLOWER_… variables; set FLOWER_BASIC_AUTH=user:password
-    before it listens on any address but this machine's.
+    before it listens on any address but this machine's. What it has seen is kept in CASCADE_HOME,
+    so that it is there again after a restart.
     """
     ready = running_settings()
+    ready.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {
         **os.environ,
         "CASCADE_DATABASE_URL": ready.database_url or "",
@@ -35,7 +37,19 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
     # URLs go by the environment, as everybody on the machine can read arguments. A child, not our
     # successor: while this process lives, the embedded stack stays.
     command = [sys.executable, "-m", "celery", "--app", "workers.app", "flower"]
-    process = subprocess.Popen([*command, f"--address={host}", f"--port={port}"], env=environment)
+    process = subprocess.Popen(
+        [
+            *command,
+            f"--address={host}",
+            f"--port={port}",
+            "--persistent=True",
+            f"--db={ready.home / 'flower'}",
+            "--state_save_interval=10000",
+            # What a task is about stands in its arguments: job, tier, chunk, rows.
+            "--tasks_columns=name,kwargs,state,result,received,runtime,worker",
+        ],
+        env=environment,
+    )
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         code = process.wait()

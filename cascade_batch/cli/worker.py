@@ -32,8 +32,8 @@ def worker(tiers: str, control: bool, concurrency: int, name: str | None, log_le
 
     A first SIGTERM lets calls in flight settle. The tiers' keys are read from the environment here.
     """
-    names = [name for part in tiers.split(",") if (name := part.strip())]
-    if not names and not control:
+    served = [part.strip() for part in tiers.split(",") if part.strip()]
+    if not served and not control:
         raise UsageError(
             "A worker needs something to serve.",
             hint="Name tiers, as in `--tiers small,large`, or --control for the planner.",
@@ -44,7 +44,7 @@ def worker(tiers: str, control: bool, concurrency: int, name: str | None, log_le
 
     run_worker(
         make_app(ready.redis_url or ""),
-        tiers=names,
+        tiers=served,
         control=control,
         concurrency=concurrency,
         name=name,
