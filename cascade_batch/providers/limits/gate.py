@@ -203,7 +203,8 @@ class TierGate:
             breaker=self._health.breaker.state,
             breaker_open_for_s=self._health.open_for_s,
             paused_for_s=self._health.paused_for_s,
-            is_coordinated=self._is_ready and not self._is_away,
+            is_idle=self._is_idle and not self._is_ready,
+            is_coordinated=not self._is_away,
         )
 
     async def maintain(self) -> None:
@@ -301,8 +302,8 @@ class TierGate:
         return max(0, room)
 
     def _ask(self) -> None:
-        # Asking again at once is no use where there was less than was wanted.
-        if not self._holdings.is_short:
+        # Asking again at once is no use where there was less than was wanted; the next tick does it.
+        if not self._is_ready or not self._holdings.is_short:
             self._nudge.set()
 
     def _demand(self, now: float, *, is_leaving: bool = False) -> Demand:
@@ -342,7 +343,8 @@ class TierGate:
 
     async def _rest(self) -> None:
         """Wait until it is time for the next exchange."""
-        if self._is_idle:
+        # A call that came during the last exchange was not known when it was judged.
+        if self._is_idle and not self._in_flight_peak and not self._line.is_watched:
             self._is_ready = False
             self._refresh()
             await self._nudge.wait()

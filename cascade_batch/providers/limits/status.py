@@ -19,6 +19,7 @@ class GateStatus:
         breaker: Where the breaker stands.
         breaker_open_for_s: Rest of the time it is open; 0: closed, or a probe may be made.
         paused_for_s: Rest of the pause that the provider asked for; 0: none.
+        is_idle: Nobody uses the gate, and it does not talk to the other workers.
         is_coordinated: The last exchange with the other workers came through.
     """
 
@@ -29,4 +30,5 @@ class GateStatus:
     breaker: BreakerState
     breaker_open_for_s: float
     paused_for_s: float
+    is_idle: bool
     is_coordinated: bool

@@ -13,6 +13,7 @@ from cascade_batch.domain.answer import Answered, Reply
 from cascade_batch.domain.money import Usage
 from cascade_batch.domain.tier import Limits
 from cascade_batch.providers.limits import TierGate
+from cascade_batch.providers.limits.bucket import HOLD_S
 from cascade_batch.providers.limits.shared import Shared
 
 STEP_S = 0.05
@@ -115,4 +116,19 @@ async def test_restart_that_lost_everything_adds_nothing(mortal_valkey: Any, clo
     assert most_in_a_minute(workers.passed) <= 600
     # It is in use again: the last seconds had calls.
     assert workers.passed[-1][0] > clock.now - 2.0
+    await workers.close()
+
+
+async def test_block_held_while_redis_is_away_is_good_for_its_time_only(
+    mortal_valkey: Any, clock: Any
+) -> None:
+    workers = TwoWorkers(mortal_valkey.url, clock, Limits(rpm=6_000))
+    await workers.run(5.0, (3, 3))
+    gate = workers.gates[0]
+    await gate.sync()
+    mortal_valkey.kill()
+    await gate.sync()
+    assert gate.try_capacity(5) == 5
+    clock.advance(HOLD_S)
+    assert gate.try_capacity(5) == 0
     await workers.close()

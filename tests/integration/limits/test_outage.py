@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from redis.asyncio import Redis
+
 from cascade_batch.domain.answer import Answered, RefusalKind, Refused, Reply
 from cascade_batch.domain.tier import Limits, Tier
 from cascade_batch.providers.limits import Gates
@@ -37,6 +39,24 @@ async def test_metered_tier_stops_with_the_block_and_goes_on_by_itself(mortal_va
         mortal_valkey.start()
         gate.release(await waiting, ANSWER)
         await until(lambda: gate.status().is_coordinated)
+
+
+async def test_gate_that_fell_silent_while_redis_was_away_wakes_up(
+    mortal_valkey: Any, clock: Any
+) -> None:
+    async with Gates(Redis.from_url(mortal_valkey.url), clock=clock) as gates:
+        gate = gates.gate_for(tier(rpm=1))
+        gate.release(await gate.acquire(), ANSWER)
+        assert await gate.capacity(1, timeout_s=0.5) == 0
+        mortal_valkey.kill()
+        while not gate.status().is_idle:
+            clock.advance(10.0)
+            await asyncio.sleep(0.01)
+        mortal_valkey.start()
+        async with asyncio.timeout(30.0):
+            waiting = asyncio.create_task(gate.acquire())
+            await until(lambda: gate.status().is_coordinated)
+        waiting.cancel()
 
 
 async def test_share_is_kept_and_not_exceeded(mortal_valkey: Any) -> None:
