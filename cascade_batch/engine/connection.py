@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -20,9 +22,16 @@ from cascade_batch.store.engine import CONNECT_TIMEOUT_S, libpq_url
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 2.0
+LATELY_S = 10.0
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 T = TypeVar("T")
+_LOST = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # What a server that was the primary says after a failover.
+    psycopg.errors.ReadOnlySqlTransaction,
+)
 
 
 class Database:
@@ -31,6 +40,12 @@ class Database:
     def __init__(self, database_url: str) -> None:
         self._url = libpq_url(database_url)
         self._connection: Connection | None = None
+        self._lost_at = -math.inf
+
+    @property
+    def was_lost_lately(self) -> bool:
+        """Whether the connection was lost within the last seconds."""
+        return time.monotonic() < self._lost_at + LATELY_S
 
     async def call(self, action: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `action` with a live connection, again after each loss of it."""
@@ -40,10 +55,16 @@ class Database:
                 if self._connection is None or self._connection.closed:
                     self._connection = await self._connect()
                 return await action(self._connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except _LOST as error:
                 if isinstance(error, psycopg.errors.DeadlockDetected):
                     continue
-                logger.warning("database lost (%s); trying again", type(error).__name__)
+                self._lost_at = time.monotonic()
+                said = str(error).strip().splitlines()
+                logger.warning(
+                    "database lost (%s: %s); trying again",
+                    type(error).__name__,
+                    said[0] if said else "no reason given",
+                )
                 await self.close()
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)

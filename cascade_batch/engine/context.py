@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,13 +18,19 @@ _MOST_JOBS = 64
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """A job as a worker needs it; `makers` has a prompt maker per tier."""
+    """A job as a worker needs it.
+
+    Attributes:
+        makers: A prompt maker per tier.
+        tries: (row, tier) -> how often this process sent the row to a server that was at fault.
+    """
 
     job_id: int
     name: str
     spec: JobSpec
     makers: list[PromptMaker]
     judge: Judge
+    tries: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 class JobContexts:

@@ -4,6 +4,9 @@ A task of the queue only wakes it. It claims chunks straight from the table, fai
 the ledger turn by turn for the money of the calls that can go out now, sends them, and tells the
 ledger in the same turns what came of those before. It ends when nothing is left to claim, when its
 time slice is over, or when the worker shuts down; then its chunks are finished or handed back.
+
+What is wrong with one job stops that job, with the reason, and no other: a context that can't be loaded,
+a key that is refused, a turn that the ledger can't carry out.
 """
 
 from __future__ import annotations
@@ -12,20 +15,22 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import psycopg
 
-from cascade_batch.domain.answer import Outcome, RefusalKind, Refused
+from cascade_batch.engine.calls import Calls, fault
 from cascade_batch.engine.chunk_rows import load_rows
 from cascade_batch.engine.connection import Database
-from cascade_batch.engine.context import JobContexts
+from cascade_batch.engine.context import JobContext, JobContexts
 from cascade_batch.engine.open_chunk import OpenChunk, RowTask
-from cascade_batch.ledger import ChunkTurn, Lease, claim_chunks, expire_leases, take_turn
-from cascade_batch.providers import Providers, worst_case_nanousd
+from cascade_batch.errors import CascadeError
+from cascade_batch.ledger import ChunkTurn, Grant, Lease, claim_chunks, expire_leases, take_turn
+from cascade_batch.providers import Providers
 from cascade_batch.providers.limits import Gates, TierGate
 
 logger = logging.getLogger(__name__)
@@ -36,12 +41,11 @@ MONEY_WAIT_S = 0.2
 """How long a chunk waits for money that other calls hold."""
 CLAIM_WAIT_S = 0.25
 """How long an empty table is left alone while calls are in flight."""
-BREAKER_PATIENCE_S = 2.0
-"""An outage that lasts longer than this sends a tier's chunks back to the table."""
 RESERVE_AHEAD = 8
 """Least calls reserved beyond those that can be sent now, so that a free slot never waits for a turn."""
-RETRY_BASE_S = 0.25
 MOST_CHUNKS_PER_CLAIM = 16
+NOTICE_PATIENCE_S = 5.0
+"""How long a run waits, at its end, for a broker to take its notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,46 +79,60 @@ class Driver:
     should_stop: Callable[[], bool]
     on_drained: Callable[[str], Awaitable[None]]
     _chunks: dict[int, OpenChunk] = field(default_factory=dict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _progress: asyncio.Event = field(default_factory=asyncio.Event)
-    _fatal: dict[int, str] = field(default_factory=dict)
+    _calls: Calls = field(init=False)
+    _notices: set[asyncio.Task[None]] = field(default_factory=set)
     _claim_again_at: float = 0.0
     _last_turn_at: float = 0.0
-    _ended_since_turn: int = 0
     _draining: bool = False
+    _stopping: bool = False
     _done_chunks: int = 0
     _done_calls: int = 0
 
+    def __post_init__(self) -> None:
+        self._calls = Calls(self.providers, self.gates, self._chunks)
+
     async def run(self) -> DriveSummary:
         """Work until there is nothing to do, the slice is over or the worker stops."""
+        try:
+            return await self._run()
+        finally:
+            # Nothing of a run may go on in the next one.
+            await self._calls.end()
+            if self._notices:
+                await asyncio.wait(self._notices, timeout=NOTICE_PATIENCE_S)
+
+    async def _run(self) -> DriveSummary:
         loop = asyncio.get_running_loop()
         slice_ends = loop.time() + self.slice_s
-        slice_over = False
         while True:
-            if not self._draining and (self.should_stop() or loop.time() > slice_ends):
-                slice_over = loop.time() > slice_ends
-                self._drain(hand_back=not slice_over)
+            if self.should_stop():
+                self._stop()
+            elif loop.time() > slice_ends:
+                self._draining = True
             await self._claim_if_hungry()
+            await self._fail_jobs()
             if not self._chunks:
                 if self._draining or not await self._free_expired():
                     break
                 continue
-            await self._fail_jobs()
+            self._calls.withdraw()
             await self._turn()
-            self._pump()
+            self._calls.pump()
             await self._wait()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        slice_over = self._draining and not self._stopping
         return DriveSummary(self._done_chunks, self._done_calls, slice_over)
 
-    def _drain(self, *, hand_back: bool) -> None:
-        self._draining = True
-        if hand_back:
-            for chunk in self._chunks.values():
-                chunk.stop()
+    def _stop(self) -> None:
+        """Give back what is held, as soon as the calls in flight have ended."""
+        self._draining = self._stopping = True
+        for chunk in self._chunks.values():
+            chunk.stop()
 
     async def _free_expired(self) -> bool:
         """Nobody else may be there to sweep: look for chunks of workers that died."""
+        if self.database.was_lost_lately:
+            # Others were cut off as well, maybe: they come back with answers that are paid for.
+            return False
         freed = await self.database.call(expire_leases)
         self._claim_again_at = 0.0
         return freed > 0
@@ -157,36 +175,48 @@ class Driver:
         return hungry, missing
 
     async def _open(self, lease: Lease, claimed_at: float) -> None:
-        context = await self.database.call(lambda c: self.contexts.get(c, lease.job_id))
-        if context is None:
+        turn = ChunkTurn(
+            chunk_id=lease.chunk_id,
+            fence=lease.fence,
+            turn_no=lease.turn_no,
+            job_id=lease.job_id,
+            tier_no=lease.tier_no,
+        )
+        try:
+            context = await self.database.call(lambda c: self.contexts.get(c, lease.job_id))
+            if context is None:
+                return
+            tasks = await self.database.call(lambda c: load_rows(c, lease))
+        except Exception as error:
+            if not isinstance(error, CascadeError):
+                logger.exception("chunk %s can't be opened", lease.chunk_id)
+            self._calls.fatal.setdefault(lease.job_id, fault(error))
+            turn.state = "ready"
+            await self._take([turn])
             return
-        tasks = await self.database.call(lambda c: load_rows(c, lease))
-        self._chunks[lease.chunk_id] = OpenChunk(
+        chunk = OpenChunk(
             lease=lease,
             context=context,
             tier=context.spec.tiers[lease.tier_no],
-            todo=tasks,
+            todo=_least_tried_first(tasks, context, lease.tier_no),
             valid_until=claimed_at + self.lease_s,
             renewed_at=claimed_at,
-            turn=ChunkTurn(
-                chunk_id=lease.chunk_id,
-                fence=lease.fence,
-                turn_no=lease.turn_no,
-                job_id=lease.job_id,
-                tier_no=lease.tier_no,
-            ),
+            turn=turn,
         )
+        chunk.skip_hopeless()
+        self._chunks[lease.chunk_id] = chunk
 
     def _room(self, gate: TierGate, chunks: Iterable[OpenChunk]) -> int:
         """How many more calls should be reserved: what can be sent now, and some ahead."""
-        capacity = gate.try_capacity()
-        if not capacity and not self._tasks:
+        capacity = self._calls.capacity(gate)
+        if not capacity and not self._calls.are_under_way:
             return 0
         ready = sum(len(c.ready) for c in chunks if self._gate(c) is gate)
         return max(capacity + self._ahead() - ready, 0)
 
     def _ahead(self) -> int:
-        return max(RESERVE_AHEAD, self._ended_since_turn + self._ended_since_turn // 2)
+        ended = self._calls.ended_since_turn
+        return max(RESERVE_AHEAD, ended + ended // 2)
 
     def _gate(self, chunk: OpenChunk) -> TierGate:
         return self.gates.gate_for(chunk.tier)
@@ -200,19 +230,15 @@ class Driver:
         for chunk, wants in self._wants(now):
             renew = now - chunk.renewed_at > self.lease_s / 3
             ending = chunk.is_idle and not chunk.wants_more
-            giving_back = bool(chunk.ready) and (chunk.hand_back or chunk.give_up)
+            giving_back = (chunk.hand_back or chunk.give_up) and bool(chunk.ready or chunk.resting)
             if wants or renew or ending or giving_back or not chunk.turn.is_empty:
                 turn = chunk.next_turn(wants)
                 turns.append((chunk, turn))
         self._last_turn_at = now
-        self._ended_since_turn = 0
+        self._calls.ended_since_turn = 0
         if not turns:
             return
-        grants = await self.database.call(
-            lambda c: take_turn(
-                c, owner=self.owner, lease_s=self.lease_s, turns=[t for _, t in turns]
-            )
-        )
+        grants = await self._take([turn for _, turn in turns])
         drained: set[int] = set()
         for chunk, turn in turns:
             grant = grants.get(turn.chunk_id)
@@ -230,6 +256,24 @@ class Driver:
             chunk.renewed_at = now
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
         await self._tell_drained(drained)
+
+    async def _take(self, turns: Sequence[ChunkTurn]) -> dict[int, Grant]:
+        """Take the turns; where one of them can't be taken, the others still are."""
+        try:
+            return await self.database.call(
+                lambda c: take_turn(c, owner=self.owner, lease_s=self.lease_s, turns=turns)
+            )
+        except Exception as error:
+            if len(turns) == 1:
+                logger.exception("the turn of chunk %s can't be taken", turns[0].chunk_id)
+                self._calls.fatal.setdefault(
+                    turns[0].job_id, f"What was answered can't be stored: {fault(error)}"
+                )
+                return {}
+        grants: dict[int, Grant] = {}
+        for turn in turns:
+            grants |= await self._take([turn])
+        return grants
 
     def _wants(self, now: float) -> Iterable[tuple[OpenChunk, int]]:
         """How many calls each chunk should reserve, oldest chunk first, within its gate's room."""
@@ -249,109 +293,50 @@ class Driver:
         for job_id in job_ids:
             drained = await self.database.call(partial(_is_drained, job_id))
             if drained is not None:
-                await self.on_drained(drained)
+                # Aside: a broker that hangs must not hold up the turns, and with them the leases.
+                notice = asyncio.create_task(self._tell(drained))
+                self._notices.add(notice)
+                notice.add_done_callback(self._notices.discard)
+
+    async def _tell(self, job: str) -> None:
+        try:
+            await self.on_drained(job)
+        except Exception:
+            logger.warning("nobody was told that %s is to be planned", job, exc_info=True)
 
     async def _fail_jobs(self) -> None:
-        for job_id, reason in list(self._fatal.items()):
+        while self._calls.fatal:
+            job_id, reason = next(iter(self._calls.fatal.items()))
             await self.database.call(partial(_fail_job, job_id, reason))
             for chunk in self._chunks.values():
                 if chunk.lease.job_id == job_id:
                     chunk.stop()
-            del self._fatal[job_id]
-
-    # Calls
-
-    def _pump(self) -> None:
-        """Send what is reserved, as far as the gates let it through."""
-        now = asyncio.get_running_loop().time()
-        for chunk in self._chunks.values():
-            gate = self._gate(chunk)
-            open_for_s = gate.breaker_open_for_s
-            if open_for_s > BREAKER_PATIENCE_S and not chunk.hand_back:
-                chunk.stop(delay_s=open_for_s)
-            if chunk.hand_back or chunk.give_up or now > chunk.valid_until:
-                continue
-            if chunk.lease.job_id in self._fatal:
-                continue
-            free = gate.try_capacity()
-            while chunk.ready and free > 0:
-                task = chunk.ready.popleft()
-                chunk.in_flight[task.row_no] = task
-                call = asyncio.create_task(self._call(chunk, task, gate))
-                self._tasks.add(call)
-                call.add_done_callback(self._tasks.discard)
-                free -= 1
-
-    async def _call(self, chunk: OpenChunk, task: RowTask, gate: TierGate) -> None:
-        body = self._body(chunk, task)
-        if isinstance(body, Refused):
-            self._ended(chunk, task, body)
-            return
-        permit = await gate.acquire(len(body) // 4 + chunk.tier.max_output_tokens)
-        loop = asyncio.get_running_loop()
-        if chunk.is_lost or chunk.hand_back or loop.time() > chunk.valid_until:
-            gate.give_back(permit)
-            chunk.in_flight.pop(task.row_no, None)
-            chunk.ready.append(task)
-            self._progress.set()
-            return
-        outcome = await self.providers.call(chunk.tier, body)
-        gate.release(permit, outcome)
-        self._ended(chunk, task, outcome)
-
-    def _body(self, chunk: OpenChunk, task: RowTask) -> bytes | Refused:
-        """The request, if it can't cost more than what was reserved for it."""
-        prompt = chunk.context.makers[chunk.lease.tier_no].prompt_for(task.fields)
-        body = self.providers.request_body(chunk.tier, prompt, chunk.context.spec.output)
-        worst = worst_case_nanousd(chunk.tier, len(body), text_only=prompt.text_only)
-        if worst > task.want.worst_nanousd:
-            # A template may depend on something that changed (now, a random number): never send
-            # what was not reserved.
-            return Refused(RefusalKind.ROW, "the prompt is longer now than when it was submitted")
-        return body
-
-    def _ended(self, chunk: OpenChunk, task: RowTask, outcome: Outcome) -> None:
-        self._progress.set()
-        self._ended_since_turn += 1
-        if chunk.is_lost:
-            return
-        if isinstance(outcome, Refused) and outcome.kind is RefusalKind.TIER:
-            self._fatal[chunk.lease.job_id] = outcome.message
-        if not chunk.is_worth_another_try(task, outcome):
-            del chunk.in_flight[task.row_no]
-            chunk.finish(task, outcome)
-            self._pump_one(chunk)
-            return
-        task.attempts += isinstance(outcome, Refused) and outcome.kind in (
-            RefusalKind.SERVER,
-            RefusalKind.CONNECT,
-        )
-        delay_s = RETRY_BASE_S * 2 ** min(task.attempts - 1, 6) if task.attempts else 0.0
-        asyncio.get_running_loop().call_later(delay_s, self._ready_again, chunk, task)
-
-    def _ready_again(self, chunk: OpenChunk, task: RowTask) -> None:
-        if chunk.in_flight.pop(task.row_no, None) is not None:
-            chunk.ready.append(task)
-        self._progress.set()
-
-    def _pump_one(self, chunk: OpenChunk) -> None:
-        """A slot came free: fill it at once, from this chunk first."""
-        if chunk.ready and not (chunk.hand_back or chunk.give_up):
-            self._pump()
+            del self._calls.fatal[job_id]
 
     async def _wait(self) -> None:
         """Until something ended, but not for less than a turn and not past a renewal."""
         loop = asyncio.get_running_loop()
-        if self._tasks or any(c.wait_until > loop.time() for c in self._chunks.values()):
+        chunks = self._chunks.values()
+        if self._calls.are_under_way or any(c.wait_until > loop.time() for c in chunks):
             timeout_s = min(CLAIM_WAIT_S, self.lease_s / 4)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._progress.wait(), timeout_s)
+                await asyncio.wait_for(self._calls.progress.wait(), timeout_s)
         else:
             await asyncio.sleep(0)
-        self._progress.clear()
+        self._calls.progress.clear()
         pause_s = self._last_turn_at + TURN_S - loop.time()
         if pause_s > 0:
             await asyncio.sleep(pause_s)
+
+
+def _least_tried_first(tasks: deque[RowTask], context: JobContext, tier_no: int) -> deque[RowTask]:
+    """Rows that a server at fault sent back come after the others: the few calls that an outage lets
+    through should not always be theirs."""
+    if not context.tries:
+        return tasks
+    for task in tasks:
+        task.tries = context.tries.get((task.row_no, tier_no), 0)
+    return deque(sorted(tasks, key=lambda task: task.tries))
 
 
 async def _is_drained(

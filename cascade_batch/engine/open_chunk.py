@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +11,11 @@ from typing import Any
 from cascade_batch.domain.answer import (
     Answer,
     Answered,
+    Judgement,
     Outcome,
-    RefusalKind,
     Refused,
     Reply,
+    Signals,
     Unknown,
 )
 from cascade_batch.domain.tier import Tier
@@ -21,8 +24,7 @@ from cascade_batch.ledger import ChunkTurn, Grant, Lease
 from cascade_batch.ledger.turn import Want
 from cascade_batch.quality import clean_text, signals_of
 
-SERVER_ATTEMPTS = 6
-"""How often a row is sent to a server that answers it with 5xx while other rows fare better."""
+logger = logging.getLogger(__name__)
 
 LOST_ATTEMPTS = 3
 """How many worst cases may be written off for one row on one tier before it is given up there: a row
@@ -31,13 +33,22 @@ that kills its worker or never comes back must not eat the budget."""
 
 @dataclass(slots=True)
 class RowTask:
-    """A row to be asked of the chunk's tier."""
+    """A row to be asked of the chunk's tier.
+
+    Attributes:
+        lost: How many of its calls to this tier came to no known end.
+        tries: How often a server at fault, or none at all, made it be sent again.
+        attempts: Those of `tries` that came after other rows had been answered.
+        others_answered: Rows answered at the tier when it was first sent back.
+    """
 
     want: Want
     fields: dict[str, Any]
     gold: str | None
     lost: int
+    tries: int = 0
     attempts: int = 0
+    others_answered: int = 0
 
     @property
     def row_no(self) -> int:
@@ -50,8 +61,9 @@ class OpenChunk:
     """A leased chunk.
 
     A row is in one place at a time: `todo` (not reserved), `ready` (reserved, not sent), `in_flight`
-    (sent, or waiting to be sent again), or settled. `valid_until` is the loop's time up to which the
-    lease is surely ours: nothing is sent after it.
+    (sent, or before the gate), `resting` (reserved, and to be sent again at a later time of the loop), or
+    settled. `valid_until` is the loop's time up to which the lease is surely ours: nothing is sent after
+    it.
     """
 
     lease: Lease
@@ -62,6 +74,7 @@ class OpenChunk:
     turn: ChunkTurn
     ready: deque[RowTask] = field(default_factory=deque)
     in_flight: dict[int, RowTask] = field(default_factory=dict)
+    resting: list[tuple[float, int, RowTask]] = field(default_factory=list)
     hand_back: bool = False
     hand_back_delay_s: float = 0.0
     give_up: bool = False
@@ -73,12 +86,31 @@ class OpenChunk:
     @property
     def is_idle(self) -> bool:
         """Whether no call is reserved."""
-        return not (self.ready or self.in_flight)
+        return not (self.ready or self.in_flight or self.resting)
 
     @property
     def wants_more(self) -> bool:
         """Whether rows wait to be reserved, and may be."""
         return bool(self.todo) and not (self.hand_back or self.give_up or self.is_lost)
+
+    def may_send(self, now: float) -> bool:
+        """Whether a call that is reserved may still go out."""
+        return not (self.is_lost or self.hand_back or self.give_up or now > self.valid_until)
+
+    def unsent(self, task: RowTask) -> None:
+        """A call did not go out after all: its reservation waits."""
+        if self.in_flight.pop(task.row_no, None) is not None:
+            self.ready.append(task)
+
+    def rest(self, task: RowTask, until: float) -> None:
+        """A call was refused for now: its reservation serves another one, later."""
+        if self.in_flight.pop(task.row_no, None) is not None:
+            heapq.heappush(self.resting, (until, task.row_no, task))
+
+    def wake(self, now: float) -> None:
+        """Calls that rested long enough may be sent again."""
+        while self.resting and self.resting[0][0] <= now:
+            self.ready.append(heapq.heappop(self.resting)[2])
 
     def stop(self, *, delay_s: float = 0.0) -> None:
         """Send nothing more: the chunk goes back as soon as its calls in flight have ended."""
@@ -92,10 +124,11 @@ class OpenChunk:
             wants: How many more calls should be reserved.
         """
         if self.hand_back or self.give_up:
-            while self.ready:
-                task = self.ready.popleft()
+            for task in (*self.ready, *(task for _, _, task in self.resting)):
                 self.turn.release(task.want)
                 self.todo.append(task)
+            self.ready.clear()
+            self.resting.clear()
         turn = self.turn
         if self.is_idle and (self.hand_back or self.give_up or not self.todo):
             rows_left = bool(self.todo) and not self.give_up
@@ -104,7 +137,11 @@ class OpenChunk:
             self._ended = True
         elif self.wants_more and wants > 0:
             turn.wants = [self.todo[i].want for i in range(min(wants, len(self.todo)))]
-        turn.held = [*self.in_flight, *(t.row_no for t in self.ready)]
+        turn.held = [
+            *self.in_flight,
+            *(task.row_no for task in self.ready),
+            *(row_no for _, row_no, _ in self.resting),
+        ]
         self.turn = ChunkTurn(
             chunk_id=turn.chunk_id,
             fence=turn.fence,
@@ -137,11 +174,24 @@ class OpenChunk:
                 # those of others we can only wait.
                 self.wait_until = now + wait_s
 
+    def skip_hopeless(self) -> None:
+        """Give up the rows that were lost too often already, for whatever reason: a row that kills the
+        worker that asks it, say."""
+        self.turn.refusals += [
+            (task.row_no, f"given up after {task.lost} calls that came to no known end")
+            for task in self.todo
+            if task.lost >= LOST_ATTEMPTS
+        ]
+        self.todo = deque(task for task in self.todo if task.lost < LOST_ATTEMPTS)
+
     def finish(self, task: RowTask, outcome: Outcome) -> None:
-        """Book what came of a call. (`retry` is the driver's: it knows the time.)"""
+        """Book what came of a call. (Whether to try again is for `Calls` to say: it knows the time.)"""
+        # Made before the row leaves its place: what fails here is booked as lost, and nothing twice.
+        answer = self._answer(task, outcome.reply) if isinstance(outcome, Answered) else None
+        del self.in_flight[task.row_no]
         match outcome:
-            case Answered(reply):
-                self.turn.settle(self._answer(task, reply), task.want)
+            case Answered() if answer is not None:
+                self.turn.settle(answer, task.want)
             case Refused(message=message):
                 self.turn.refuse(task.want, message)
             case Unknown(reason, message):
@@ -154,23 +204,9 @@ class OpenChunk:
                 else:
                     self.todo.append(task)
 
-    def is_worth_another_try(self, task: RowTask, outcome: Outcome) -> bool:
-        """Whether the reservation should serve another attempt at once or after a while."""
-        if not isinstance(outcome, Refused):
-            return False
-        if outcome.kind in (RefusalKind.RATE_LIMIT, RefusalKind.TIER):
-            return True
-        return (
-            outcome.kind in (RefusalKind.SERVER, RefusalKind.CONNECT)
-            and task.attempts < SERVER_ATTEMPTS
-        )
-
     def _answer(self, task: RowTask, reply: Reply) -> Answer:
-        context = self.context
         text = clean_text(reply.text)
-        judgement = context.judge.judge(
-            text, task.gold, finish_reason=reply.finish_reason, refusal=reply.refusal
-        )
+        judgement, signals = self._judged(task, text, reply)
         price = self.tier.bound_price
         cost = (
             task.want.worst_nanousd
@@ -188,5 +224,20 @@ class OpenChunk:
             usage=reply.usage,
             cost_nanousd=cost,
             latency_ms=reply.latency_ms,
-            signals=signals_of(reply, context.spec.output),
+            signals=signals,
         )
+
+    def _judged(self, task: RowTask, text: str, reply: Reply) -> tuple[Judgement, Signals]:
+        context = self.context
+        try:
+            return (
+                context.judge.judge(
+                    text, task.gold, finish_reason=reply.finish_reason, refusal=reply.refusal
+                ),
+                signals_of(reply, context.spec.output),
+            )
+        except (Exception, SystemExit) as error:
+            # It is paid for: whatever is wrong with the judge, the text is kept.
+            logger.exception("an answer to row %s of %s can't be judged", task.row_no, context.name)
+            reason = f"the answer can't be judged: {type(error).__name__}: {error}"
+            return Judgement(None, None, clean_text(reason), has_value=False), Signals()

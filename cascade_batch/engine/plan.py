@@ -187,10 +187,12 @@ def _least_fence(known: JobEvidence, asked: NDArray[np.bool_]) -> int:
 
 
 def _made_no_progress(connection: sa.Connection, job: Job) -> bool:
-    """Whether the last wave ended without a single call: what it wanted could not be afforded, and
-    asking for it again would go on for ever."""
+    """Whether the last wave ended without a call made or a row given up: what it wanted could not be
+    afforded, and asking for it again would go on for ever."""
     calls = connection.execute(
-        sa.select(sa.func.sum(JOB_TIER.c.calls)).where(JOB_TIER.c.job_id == job.job_id)
+        sa.select(sa.func.sum(JOB_TIER.c.calls + JOB_TIER.c.refused_rows)).where(
+            JOB_TIER.c.job_id == job.job_id
+        )
     ).scalar_one()
     before = connection.execute(
         sa.select(JOB.c.planned_calls).where(JOB.c.job_id == job.job_id)

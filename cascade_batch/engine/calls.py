@@ -1,0 +1,233 @@
+"""The calls of a driver: sent as far as the gates let them through, booked when they end.
+
+Whatever goes wrong in here, a row comes out in one of the ways that the ledger knows. Before anything was
+sent, a fault is a refusal or gives the reservation back; after that, the call counts as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from cascade_batch.domain.answer import Answered, Outcome, RefusalKind, Refused, Unknown
+from cascade_batch.domain.tier import Tier
+from cascade_batch.engine.open_chunk import OpenChunk, RowTask
+from cascade_batch.errors import CascadeError
+from cascade_batch.providers import Providers, worst_case_nanousd
+from cascade_batch.providers.limits import GateClosedError, Gates, TierGate
+
+logger = logging.getLogger(__name__)
+
+BREAKER_PATIENCE_S = 2.0
+"""An outage that lasts longer than this sends a tier's chunks back to the table."""
+RETRY_BASE_S = 0.25
+SERVER_ATTEMPTS = 6
+"""How often a row is sent to a server that answers it with 5xx while other rows fare better: the row, and
+not the server, is what is wrong."""
+SERVER_TRIES = 30
+"""How often a row is sent to a server that is at fault altogether. An outage is waited for by the breaker,
+which lets few calls through and not always the same ones; this bounds what the last rows of a job can
+wait for, some quarter of an hour."""
+
+
+@dataclass(slots=True, eq=False)
+class _Sending:
+    """A call between `ready` and its end."""
+
+    chunk: OpenChunk
+    task: RowTask
+    gate: TierGate
+    has_started: bool = False
+    is_sent: bool = False
+
+
+@dataclass(slots=True)
+class Calls:
+    """See the module.
+
+    Attributes:
+        chunks: The driver's open chunks.
+        progress: Set whenever something ended.
+        fatal: Job id -> why the job can't go on; the driver makes it so.
+        ended_since_turn: Calls that ended since the driver last asked.
+    """
+
+    providers: Providers
+    gates: Gates
+    chunks: dict[int, OpenChunk]
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
+    fatal: dict[int, str] = field(default_factory=dict)
+    ended_since_turn: int = 0
+    _sendings: dict[asyncio.Task[None], _Sending] = field(default_factory=dict)
+    _starting: Counter[TierGate] = field(default_factory=Counter)
+    _answered: Counter[TierGate] = field(default_factory=Counter)
+
+    @property
+    def are_under_way(self) -> bool:
+        """Whether any call is."""
+        return bool(self._sendings)
+
+    def capacity(self, gate: TierGate) -> int:
+        """How many calls the gate would let through now, those that are on their way to it apart."""
+        return max(gate.try_capacity() - self._starting[gate], 0)
+
+    def pump(self) -> None:
+        """Send what is reserved, as far as the gates let it through."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for chunk in self.chunks.values():
+            gate = self.gates.gate_for(chunk.tier)
+            open_for_s = gate.breaker_open_for_s
+            if open_for_s > BREAKER_PATIENCE_S and not chunk.hand_back:
+                chunk.stop(delay_s=open_for_s)
+            if not chunk.may_send(now) or chunk.lease.job_id in self.fatal:
+                continue
+            chunk.wake(now)
+            free = self.capacity(gate) if chunk.ready else 0
+            while chunk.ready and free > 0:
+                task = chunk.ready.popleft()
+                chunk.in_flight[task.row_no] = task
+                sending = _Sending(chunk, task, gate)
+                call = loop.create_task(self._call(sending))
+                self._sendings[call] = sending
+                self._starting[gate] += 1
+                call.add_done_callback(self._over)
+                free -= 1
+
+    def withdraw(self) -> None:
+        """Take back the calls that wait before a gate for a chunk that sends nothing more."""
+        if not any(chunk.hand_back or chunk.give_up for chunk in self.chunks.values()):
+            return
+        for call, sending in self._sendings.items():
+            if not sending.is_sent and (sending.chunk.hand_back or sending.chunk.give_up):
+                call.cancel()
+
+    async def end(self) -> None:
+        """Cancel what is left: calls whose chunks are not ours any more. They were written off with
+        their lease, or will be."""
+        calls = list(self._sendings)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    def _over(self, call: asyncio.Task[None]) -> None:
+        sending = self._sendings.pop(call)
+        if not sending.has_started:
+            self._starting[sending.gate] -= 1
+        if not sending.is_sent:
+            sending.chunk.unsent(sending.task)
+        self.progress.set()
+
+    async def _call(self, sending: _Sending) -> None:
+        sending.has_started = True
+        self._starting[sending.gate] -= 1
+        try:
+            outcome = await self._outcome(sending)
+            if outcome is not None:
+                self._book(sending, outcome)
+        except Exception as error:
+            # A fault of ours, and nothing of the kind is known: one row suffers, and says why.
+            chunk, task = sending.chunk, sending.task
+            logger.exception("row %s of chunk %s", task.row_no, chunk.lease.chunk_id)
+            if task.row_no in chunk.in_flight and not chunk.is_lost:
+                unsent = Refused(RefusalKind.ROW, fault(error))
+                chunk.finish(task, Unknown("crashed", fault(error)) if sending.is_sent else unsent)
+
+    async def _outcome(self, sending: _Sending) -> Outcome | None:
+        """What came of the call; None: it did not go out."""
+        chunk, gate = sending.chunk, sending.gate
+        body = self._body(chunk, sending.task)
+        if isinstance(body, Refused):
+            return body
+        try:
+            permit = await gate.acquire(len(body) // 4 + chunk.tier.max_output_tokens)
+        except GateClosedError:
+            chunk.stop()
+            return None
+        if not chunk.may_send(asyncio.get_running_loop().time()):
+            gate.give_back(permit)
+            return None
+        sending.is_sent = True
+        try:
+            outcome = await self.providers.call(chunk.tier, body)
+        except asyncio.CancelledError:
+            gate.give_back(permit)
+            raise
+        except Exception as error:
+            logger.exception("the provider of tier %s failed", chunk.tier.name)
+            outcome = Unknown("crashed", fault(error))
+        gate.release(permit, outcome)
+        return outcome
+
+    def _body(self, chunk: OpenChunk, task: RowTask) -> bytes | Refused:
+        """The request, if it can be made and can't cost more than what was reserved for it."""
+        context = chunk.context
+        try:
+            prompt = context.makers[chunk.lease.tier_no].prompt_for(task.fields)
+            body = self.providers.request_body(chunk.tier, prompt, context.spec.output)
+            worst = worst_case_nanousd(chunk.tier, len(body), text_only=prompt.text_only)
+        except Exception as error:
+            # It could be made at submission; a template may depend on the time, or on chance.
+            return Refused(RefusalKind.ROW, f"the request can't be made: {fault(error)}")
+        if worst > task.want.worst_nanousd:
+            # Never send what was not reserved.
+            return Refused(RefusalKind.ROW, "the prompt is longer now than when it was submitted")
+        return body
+
+    def _book(self, sending: _Sending, outcome: Outcome) -> None:
+        chunk, task, gate = sending.chunk, sending.task, sending.gate
+        self.ended_since_turn += 1
+        if chunk.is_lost:
+            return
+        if isinstance(outcome, Answered):
+            self._answered[gate] += 1
+        if isinstance(outcome, Refused):
+            if outcome.kind is RefusalKind.TIER:
+                self.fatal.setdefault(chunk.lease.job_id, _refusal(chunk.tier, outcome))
+            if outcome.kind in (RefusalKind.TIER, RefusalKind.RATE_LIMIT):
+                chunk.unsent(task)
+                return
+            if outcome.kind in (RefusalKind.SERVER, RefusalKind.CONNECT):
+                delay_s = self._try_again_after_s(chunk, task, gate)
+                if delay_s is not None:
+                    loop = asyncio.get_running_loop()
+                    chunk.rest(task, loop.time() + delay_s)
+                    loop.call_later(delay_s, self.progress.set)
+                    return
+        chunk.finish(task, outcome)
+        if task.tries:
+            chunk.context.tries.pop((task.row_no, chunk.lease.tier_no), None)
+        if chunk.ready:
+            # A slot came free: it is filled at once.
+            self.pump()
+
+    def _try_again_after_s(self, chunk: OpenChunk, task: RowTask, gate: TierGate) -> float | None:
+        """How long a row that met a server at fault should wait; None: it was sent often enough."""
+        if task.tries == 0:
+            task.others_answered = self._answered[gate]
+        task.tries += 1
+        task.attempts += self._answered[gate] > task.others_answered
+        chunk.context.tries[task.row_no, chunk.lease.tier_no] = task.tries
+        if task.attempts >= SERVER_ATTEMPTS or task.tries >= SERVER_TRIES:
+            return None
+        return float(RETRY_BASE_S * 2 ** min(task.tries - 1, 6))
+
+
+def fault(error: BaseException) -> str:
+    """An error in words: what it says itself where it is one of ours, else its type as well."""
+    if isinstance(error, CascadeError):
+        return error.message
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _refusal(tier: Tier, refused: Refused) -> str:
+    """Why a job was stopped: names the tier, and where its key comes from."""
+    message = refused.message
+    if repr(tier.name) not in message:
+        message = f"Tier {tier.name!r} refuses every call: {message}"
+    if tier.api_key_env and tier.api_key_env not in message and refused.status in (401, 402, 403):
+        message += f" (Its key is read from {tier.api_key_env} where the workers run.)"
+    return message

@@ -1,0 +1,15 @@
+"""A bench per test module: a database of its own, and no broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.integration.engine.bench import Bench
+
+
+@pytest.fixture(scope="module")
+def bench(fresh_database: str) -> Iterator[Bench]:
+    bench = Bench(fresh_database)
+    yield bench
+    bench.engine.dispose()
