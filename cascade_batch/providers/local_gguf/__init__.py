@@ -13,9 +13,9 @@ it. `servers` starts one per model, which the worker processes of the machine sh
 last of them. `provider` calls it, as any other server is called, and holds answers to the job's choices or
 JSON schema. `catalogue` finds the models that can be installed with pip.
 
-Half of the machine's cores serve a model, unless `CASCADE_GGUF_THREADS` says how many; `limits: {concurrency: N}`
-of the tier is how many calls a server works on at once. Models that were joined of parts, notes and logs lie
-in `models` in `CASCADE_HOME`.
+Half of the machine's cores serve a model, unless `CASCADE_GGUF_THREADS` says how many;
+`limits: {concurrency: N}` of the tier is how many calls a server works on at once. Models that were joined
+of parts, notes and logs lie in `models` in `CASCADE_HOME`.
 """
 
 from cascade_batch.providers.local_gguf.catalogue import (
