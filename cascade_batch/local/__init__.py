@@ -9,3 +9,14 @@ once. The kernel keeps it (a lock on `run/supervisor.lock`, held for the supervi
 process id in a file. What a killed supervisor leaves running is adopted by the next one, as a
 worker killed in the middle of a call costs money.
 """
+
+import sys
+
+from cascade_batch.errors import ServiceUnreachableError
+
+if sys.platform == "win32":
+    raise ServiceUnreachableError(
+        "The embedded stack does not run on Windows.",
+        hint="Set CASCADE_DATABASE_URL and CASCADE_REDIS_URL to use a Postgres and a Redis of your"
+        " own, or work inside WSL.",
+    )

@@ -105,14 +105,6 @@ class Home:
         finally:
             os.close(handle)
 
-    def is_locked(self, name: str) -> bool:
-        """Whether some process holds this lock now."""
-        handle = os.open(self.run / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            return not _try_lock(handle)
-        finally:
-            os.close(handle)
-
 
 @dataclass(frozen=True, slots=True)
 class StackState:

@@ -129,17 +129,16 @@ def stop_stack(settings: Settings) -> bool:
         ServiceUnreachableError: It did not stop in time.
     """
     home = Home.at(settings.home)
-    state = home.read_state()
-    if not home.is_locked("supervisor"):
+    with home.lock("start", timeout_s=START_TIMEOUT_S):
+        state = home.read_state()
         if state is None or not _parts(state):
             return False
-        # Its supervisor was killed. A new one knows how to find and stop what is left.
-        with home.lock("start", timeout_s=START_TIMEOUT_S):
+        if not state.supervisor.is_alive:
+            # It was killed. A new one knows how to find and stop what is left.
             _start_supervisor(home, settings, (), {})
-        state = home.read_state()
-    if state is None:
-        return False
-    _stop_supervisor(home, state)
+            state = home.read_state()
+        if state is not None:
+            _stop_supervisor(home, state)
     return True
 
 

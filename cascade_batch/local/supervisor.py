@@ -45,6 +45,8 @@ LOCK_TIMEOUT_S = 150.0
 _STABLE_S = 60.0
 _LONGEST_BACKOFF_S = 30.0
 _TRIM_S = 60.0
+_BLIND_S = 60.0
+"""After so long without an answer from the database, nobody waits for one."""
 _OPEN_FILES = 65_536
 
 
@@ -59,6 +61,7 @@ class Supervisor:
         self._stop_asked = asyncio.Event()
         self._needed_at = time.monotonic()
         self._work: Work | None = None
+        self._looked_at = time.monotonic()
         self._control = ControlServer(self._answer, self._touch)
         self._control_folder = private_socket_folder(
             home.run / "control", SOCKET_NAME, Account(os.geteuid(), os.getegid())
@@ -170,9 +173,16 @@ class Supervisor:
             self._sweeper.keep()
         if self._control.clients or self._work is None or self._work.tiers:
             self._touch()
-        if time.monotonic() - self._needed_at > self._settings.idle_stop_s:
+        if self._is_idle():
             logger.info("nobody needed the stack for %.0f s", self._settings.idle_stop_s)
             self._stop_asked.set()
+
+    def _is_idle(self) -> bool:
+        idle_at = self._needed_at + self._settings.idle_stop_s
+        now = time.monotonic()
+        # Once more after that time somebody has to look whether there is work, if anybody can.
+        has_looked = self._looked_at > idle_at or now > self._looked_at + _BLIND_S
+        return now > idle_at and has_looked
 
     def _touch(self) -> None:
         self._needed_at = time.monotonic()
@@ -212,6 +222,7 @@ class Supervisor:
         if self._stop_asked.is_set():
             return
         self._work = work
+        self._looked_at = time.monotonic()
         if work.tiers:
             self._sweep()
         if work.foreign_idle_s is not None:

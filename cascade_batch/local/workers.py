@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from cascade_batch.local.home import Home
 from cascade_batch.local.processes import Child, ProcessRef, start
 
@@ -154,7 +156,10 @@ class Workers:
         process = ref.process()
         if process is None:
             return
-        env = process.environ()
+        try:
+            env = process.environ()
+        except psutil.Error:
+            env = {}  # it is replaced, as one that knows other services
         for name, value in env.items():
             if name not in os.environ:
                 self._keys.setdefault(name, value)
