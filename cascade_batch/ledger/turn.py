@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import psycopg
 
 from cascade_batch.domain.answer import Answer
 from cascade_batch.ledger.latency import BUCKETS, bucket_of
+from cascade_batch.quality import clean_text
 from cascade_batch.store import arrays
 
 _TURN = (
@@ -193,7 +195,7 @@ def _answer_columns(pairs: Sequence[tuple[ChunkTurn, Answer]]) -> list[str]:
     answers = [a for _, a in pairs]
     usages = [a.usage for a in answers]
     signals = [a.signals for a in answers]
-    number, text = arrays.numbers, arrays.texts
+    number, text = arrays.numbers, _storable_texts
     return [
         number(t.chunk_id for t, _ in pairs),
         number(t.job_id for t, _ in pairs),
@@ -218,13 +220,28 @@ def _answer_columns(pairs: Sequence[tuple[ChunkTurn, Answer]]) -> list[str]:
     ]
 
 
+def _storable_texts(texts: Iterable[str | None]) -> str:
+    # Cleaned as one text: neither NUL nor half a surrogate pair is part of an array's syntax.
+    return clean_text(arrays.texts(texts))
+
+
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # Whole numbers of more than 64 bits, and what is nested deeper than 254 times.
+        return json.dumps(value, ensure_ascii=False)
 
 
 def _refusals(turns: Iterable[ChunkTurn]) -> str | None:
     rows = [
-        {"chunk": t.chunk_id, "job": t.job_id, "row": row_no, "tier": t.tier_no, "message": message}
+        {
+            "chunk": t.chunk_id,
+            "job": t.job_id,
+            "row": row_no,
+            "tier": t.tier_no,
+            "message": clean_text(message),
+        }
         for t in turns
         for row_no, message in t.refusals
     ]

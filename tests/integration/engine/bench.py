@@ -70,11 +70,11 @@ class Bench:
         self.engine = make_engine(database_url, pooled=True)
         self.messages = Messages()
 
-    def tier(self, provider: ScriptedProvider, name: str, **more: Any) -> Tier:
+    def tier(self, provider: ScriptedProvider | None, name: str, **more: Any) -> Tier:
         """A tier that the scripted model of the same name answers, at 1 and 2 USD per million tokens."""
         values: dict[str, Any] = {
             "model": name,
-            "base_url": provider.url,
+            "base_url": None if provider is None else provider.url,
             "price": TierPrice.model_validate({"input": "1", "output": "2"}),
             "max_output_tokens": 8,
             "timeout_s": 20,

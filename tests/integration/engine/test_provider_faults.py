@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+
+from cascade_batch.engine import calls
 from tests.integration.engine.bench import Bench, provider
 
 ROOMY = {"max_output_tokens": 64}
@@ -41,7 +43,10 @@ async def test_server_errors_are_tried_again_on_the_same_reservation(bench: Benc
     assert bench.audit(job).is_ok
 
 
-async def test_a_row_that_alone_gets_server_errors_fails_alone(bench: Bench):
+async def test_a_row_that_alone_gets_server_errors_fails_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calls, "RETRY_BASE_S", 0.01)
     job, _ = await run_one_tier(bench, [{"kind": "server_error", "match": "row 7$"}], 20)
     failed = [r for r in bench.results(job) if r.status == "failed"]
     assert [r.row_no for r in failed] == [7]

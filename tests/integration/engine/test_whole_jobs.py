@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.integration.engine.bench import Bench, provider
 
 CHOICES = ["up", "down", "none"]
