@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg.types.json import Jsonb
 
 from cascade_batch.local.processes import ProcessRef
@@ -14,6 +15,7 @@ from cascade_batch.local.stack import ensure_stack, stop_stack
 from cascade_batch.settings import Settings
 from tests.integration.local.stacks import ensure_and_leave, environment_of, eventually, kill, refs
 
+pytestmark = pytest.mark.slow
 CANARY = "sk-canary-5d1f0a77c1b24e6a"
 
 

@@ -14,6 +14,8 @@ from cascade_batch.local.stack import ensure_stack, stack_status, stop_stack
 from cascade_batch.settings import Settings
 from tests.integration.local.stacks import eventually, kill, refs
 
+pytestmark = pytest.mark.slow
+
 
 def _keep_a_row(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
