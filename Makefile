@@ -1,10 +1,12 @@
 # Every target sets up what it needs in $(VENV) by itself; a second run finds it done.
 #
-#   make demo     a whole job, with models that run on this machine; needs no key
-#   make test     unit, integration and acceptance tests
-#   make lint     ruff (rules and formatting) and the direction of imports
-#   make types    mypy, strict
-#   make clean    remove what the targets made
+#   make demo       a whole job, with models that run on this machine; needs no key
+#   make rehearsal  20,000 rows against a scripted provider that limits, fails and keeps a bill
+#   make test       unit, integration and acceptance tests
+#   make lint       ruff (rules and formatting) and the direction of imports
+#   make types      mypy, strict
+#   make bench      what a call costs beyond the HTTP client itself
+#   make clean      remove what the targets made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -57,6 +59,24 @@ demo: $(MODELS)
 	echo; $(BIN)/cascade-batch results "$$job" | tail -n 3; \
 	echo; $(BIN)/cascade-batch audit "$$job"; \
 	$(BIN)/cascade-batch down
+
+.PHONY: rehearsal
+rehearsal: export CASCADE_HOME := $(CURDIR)/.demo
+rehearsal: $(INSTALLED)
+	$(BIN)/python jobs/rehearsal/generate.py
+	$(BIN)/cascade-batch provider --script jobs/rehearsal/script.yaml --port 8377 & \
+	trap "kill $$! && wait $$!" EXIT; \
+	job=$$($(BIN)/cascade-batch submit --job jobs/rehearsal --name "rehearsal-$$(date +%H%M%S)"); \
+	echo; $(BIN)/cascade-batch status "$$job"; \
+	echo; $(BIN)/cascade-batch audit "$$job"; \
+	echo; echo "The provider's own bill:"; \
+	$(BIN)/python -c 'import urllib.request as u; \
+	    print(u.urlopen("http://127.0.0.1:8377/bill").read().decode())'; \
+	$(BIN)/cascade-batch down
+
+.PHONY: bench
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/client_overhead.py
 
 .PHONY: test
 test: $(INSTALLED)

@@ -104,7 +104,10 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
-            say(f"cascade-batch stopped at a fault of its own: {type(error).__name__}: {error}")
+            first_line = str(error).strip().partition("\n")[0]
+            say(
+                f"cascade-batch stopped at a fault of its own: {type(error).__name__}: {first_line}"
+            )
             say(f"Run the command again with {DEBUG_VARIABLE}=1 to see where, and report it.")
             ctx.exit(EXIT_FAILED)
         else:
