@@ -255,8 +255,9 @@ END $$;
 -- is free for the next worker under a new fence. Harmless to run twice or at the same time.
 -- A lease that ran out while this server was down is left alone for a moment: its worker is on its way
 -- back, with answers that were paid for.
-CREATE FUNCTION cascade_store.expire_leases(p_max integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION cascade_store.expire_leases(
+    p_max integer, p_up_since timestamptz DEFAULT pg_postmaster_start_time()
+) RETURNS integer LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     c record;
@@ -265,8 +266,8 @@ BEGIN
     FOR c IN
         SELECT k.* FROM cascade_store.chunk k
          WHERE k.state = 'leased' AND k.lease_expires_at < clock_timestamp()
-           AND (k.lease_expires_at > pg_postmaster_start_time()
-                OR clock_timestamp() > pg_postmaster_start_time() + interval '10 s')
+           AND (k.lease_expires_at > p_up_since
+                OR clock_timestamp() > p_up_since + interval '10 s')
          ORDER BY k.job_id, k.chunk_id LIMIT p_max FOR UPDATE SKIP LOCKED
     LOOP
         UPDATE cascade_store.chunk k

@@ -366,7 +366,7 @@ async def test_a_row_that_kills_its_worker_is_given_up_after_three(bench: Bench)
                 drive.cancel()
                 await asyncio.gather(drive, return_exceptions=True)
             bench.execute(
-                "UPDATE cascade_store.chunk SET lease_expires_at = now() - interval '1 s'"
+                "UPDATE cascade_store.chunk SET lease_expires_at = now()"
                 " WHERE job_id = :job AND state = 'leased'",
                 job=job_id,
             )

@@ -18,7 +18,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.integration.ledger.ledger_job import answer, make_job
 
 from cascade_batch.ledger import (
     ChunkTurn,
@@ -31,6 +30,7 @@ from cascade_batch.ledger import (
 )
 from cascade_batch.ledger.turn import Want
 from cascade_batch.store.engine import libpq_url, make_engine
+from tests.integration.ledger.ledger_job import answer, make_job
 
 LEASE_S = 3600.0
 
@@ -216,8 +216,7 @@ class LedgerMachine(RuleBasedStateMachine):
         holder = data.draw(st.sampled_from([h for h in self.holders if not h.dead]))
         self.loop.run_until_complete(
             self.connection.execute(
-                "UPDATE cascade_store.chunk SET lease_expires_at = now() - interval '1 s'"
-                " WHERE chunk_id = %s",
+                "UPDATE cascade_store.chunk SET lease_expires_at = now() WHERE chunk_id = %s",
                 (holder.lease.chunk_id,),
             )
         )
