@@ -1,0 +1,357 @@
+"""Pause, resume, cancel, more money, another chance, delete: at rest and in the middle of work."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from cascade_batch.engine import control
+from cascade_batch.errors import JobExistsError, JobNotFoundError, UsageError
+from cascade_batch.store.engine import make_engine
+from tests.integration.engine.bench import Bench, provider, until
+
+ROOMY = {"max_output_tokens": 64}
+SLOW = {"echo": True, "latency_ms": 10}
+
+
+async def test_pause_settles_what_is_in_flight_and_resume_goes_on(bench: Bench):
+    async with provider(small=SLOW) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 4})]
+        job = bench.submit(tiers, 120, chunk_rows=20)
+        async with bench.worker(tiers) as worker:
+            drive = asyncio.create_task(worker.drive())
+            await until(lambda: served.bill()["calls_total"] >= 10)
+            paused = await asyncio.to_thread(control.pause_job, bench.engine, job)
+            assert paused.state == "paused"
+            await drive
+            bill = served.bill()
+            assert bill["calls_total"] < 120
+            status = bench.status(job)
+            assert status["status"] == "paused"
+            assert status["rows"]["answered"] == bill["calls_total"]
+            assert status["spent_nanousd"] == bill["total_nanousd"]
+            assert status["reserved_nanousd"] == 0
+            # Nobody works on it, and nobody plans it.
+            assert (await worker.drive()).chunks == 0
+            assert bench.plan(job) is None
+            control.resume_job(bench.engine, job, bench.messages)
+            assert job in {notice.job for notice in bench.messages.chunks}
+            await bench.finish(job, worker)
+        assert served.bill()["duplicates"] == 0
+    assert bench.status(job)["rows"]["answered"] == 120
+    assert bench.audit(job).is_ok
+
+
+async def test_resume_right_after_pause_with_calls_still_in_flight(bench: Bench):
+    async with provider(small=SLOW) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 4})]
+        job = bench.submit(tiers, 60, chunk_rows=20)
+        async with bench.worker(tiers) as worker:
+            drive = asyncio.create_task(worker.drive())
+            for calls in range(5, 50, 5):
+                await until(
+                    lambda calls=calls, drive=drive: (
+                        served.bill()["calls_total"] >= calls or drive.done()
+                    )
+                )
+                if drive.done():
+                    drive = asyncio.create_task(worker.drive())
+                await asyncio.to_thread(control.pause_job, bench.engine, job)
+                await asyncio.to_thread(control.resume_job, bench.engine, job, bench.messages)
+            await drive
+            await bench.finish(job, worker)
+        bill = served.bill()
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 60
+    assert status["spent_nanousd"] == bill["total_nanousd"]
+    assert bill["duplicates"] == 0
+    assert bench.audit(job).is_ok
+
+
+async def test_cancel_keeps_what_is_done_and_can_be_resumed(bench: Bench):
+    async with provider(small=SLOW) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 4})]
+        job = bench.submit(tiers, 60, chunk_rows=20)
+        async with bench.worker(tiers) as worker:
+            drive = asyncio.create_task(worker.drive())
+            await until(lambda: served.bill()["calls_total"] >= 10)
+            await asyncio.to_thread(control.cancel_job, bench.engine, job)
+            await drive
+            done = served.bill()["calls_total"]
+            assert done < 60
+            status = bench.status(job)
+            assert status["status"] == "cancelled"
+            assert status["rows"]["answered"] == done
+            assert len(bench.results(job)) == done
+            assert bench.audit(job).is_ok
+            with pytest.raises(UsageError, match="cancelled already"):
+                control.cancel_job(bench.engine, job)
+            with pytest.raises(UsageError, match="only a job at work"):
+                control.pause_job(bench.engine, job)
+            control.resume_job(bench.engine, job, bench.messages)
+            await bench.finish(job, worker)
+        assert served.bill()["duplicates"] == 0
+    assert bench.status(job)["rows"]["answered"] == 60
+
+
+def two_tiers(bench: Bench, served):
+    price = {"input": "100", "output": "200"}
+    return [bench.tier(served, "small", **ROOMY), bench.tier(served, "large", **ROOMY, price=price)]
+
+
+def worst_sum(bench: Bench, job: str, tier_no: int) -> int:
+    return bench.one(
+        "SELECT sum(worst_nanousd[:n])::bigint FROM cascade_store.row WHERE job_id = :job",
+        n=tier_no + 1, job=bench.job_id(job),
+    )  # fmt: skip
+
+
+CHOOSY = {"simulate": {"choices": ["a", "b"], "accuracy": 0.5}}
+DEAR = {**CHOOSY, "price": {"input": "100", "output": "200"}}
+
+
+async def test_more_money_goes_on_where_a_finished_job_stopped(bench: Bench):
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        probe = bench.submit(tiers, 20, policy="cheapest")
+        budget = worst_sum(bench, probe, 0)
+        job = bench.submit(tiers, 20, budget_nanousd=budget, output={"choices": ["a", "b"]})
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+            before = bench.status(job)
+            assert before["status"] == "finished"
+            assert before["spent_nanousd"] <= budget
+            balance = control.raise_budget(
+                bench.engine, job, worst_sum(bench, probe, 1), bench.messages, actor="me"
+            )
+            assert balance.budget_nanousd == budget + worst_sum(bench, probe, 1)
+            assert bench.state(job) == "running"
+            await bench.finish(job, worker)
+    after = bench.status(job)
+    assert after["status"] == "finished"
+    assert after["tiers"]["large"]["escalated"] > before["tiers"]["large"]["escalated"]
+    assert bench.audit(job).is_ok
+    entries = bench.all(
+        "SELECT reason, actor FROM cascade_store.entry WHERE job_id = :job AND kind = 'budget'"
+        " ORDER BY entry_id",
+        job=bench.job_id(job),
+    )
+    assert entries == [("submitted", None), ("added", "me")]
+    with pytest.raises(UsageError, match="positive"):
+        control.raise_budget(bench.engine, job, 0, bench.messages, actor=None)
+
+
+async def test_money_added_after_a_wave_that_could_afford_nothing_is_used(bench: Bench):
+    """A wave that ended without a call makes the planner finish; not if there is new money since."""
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        job = bench.submit(tiers, 10, output={"choices": ["a", "b"]})
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            assert bench.plan(job).purchases > 0
+            # All is gone between plan and work: the wave ends without a call.
+            spent = bench.status(job)["spent_nanousd"]
+            bench.execute(
+                "UPDATE cascade_store.balance SET budget_nanousd = :spent WHERE job_id = :job",
+                spent=spent, job=bench.job_id(job),
+            )  # fmt: skip
+            calls = served.bill()["calls_total"]
+            await worker.drive()
+            assert served.bill()["calls_total"] == calls
+            control.raise_budget(bench.engine, job, 10**9, bench.messages, actor=None)
+            await bench.finish(job, worker)
+            assert served.bill()["models"]["large"]["calls"] > 0
+    assert bench.state(job) == "finished"
+
+
+async def test_a_wave_that_can_afford_nothing_ends_the_job(bench: Bench):
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        job = bench.submit(tiers, 10, output={"choices": ["a", "b"]})
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            assert bench.plan(job).purchases > 0
+            bench.execute(
+                "UPDATE cascade_store.balance SET budget_nanousd = spent_nanousd"
+                " WHERE job_id = :job",
+                job=bench.job_id(job),
+            )
+            await bench.finish(job, worker)
+    assert bench.state(job) == "finished"
+    assert bench.status(job)["rows"]["answered"] == 10
+
+
+async def test_adding_money_while_workers_take_turns_never_deadlocks(bench: Bench):
+    """Both lock the job's balance; neither may wait for what the other holds."""
+    async with provider(small={"echo": True, "latency_ms": 2}) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 16})]
+        job = bench.submit(tiers, 300, chunk_rows=10)
+        over = threading.Event()
+
+        def add() -> int:
+            engine = make_engine(bench.database_url, pooled=True)
+            added = 0
+            while not over.is_set():
+                control.raise_budget(engine, job, 1, bench.messages, actor=None)
+                added += 1
+            engine.dispose()
+            return added
+
+        adders = [asyncio.ensure_future(asyncio.to_thread(add)) for _ in range(2)]
+        async with bench.worker(tiers) as one, bench.worker(tiers) as two:
+            await asyncio.gather(one.drive(), two.drive())
+            over.set()
+            added = sum(await asyncio.gather(*adders))
+            await bench.finish(job, one)
+    assert added > 10
+    status = bench.status(job)
+    assert status["budget_nanousd"] == 10**12 + added
+    assert status["rows"]["answered"] == 300
+    deadlocks = bench.one(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    assert deadlocks == 0
+    assert bench.audit(job).is_ok
+
+
+async def test_a_pause_during_planning_comes_before_or_after_it_and_holds(bench: Bench):
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        async with bench.worker(tiers) as worker:
+            for _ in range(5):
+                job = bench.submit(tiers, 30, output={"choices": ["a", "b"]})
+                await worker.drive()
+                planned, paused = await asyncio.gather(
+                    asyncio.to_thread(bench.plan, job),
+                    asyncio.to_thread(control.pause_job, bench.engine, job),
+                    return_exceptions=True,
+                )
+                if isinstance(paused, UsageError):
+                    assert planned.finished
+                else:
+                    assert bench.state(job) == "paused"
+
+
+async def test_rows_that_failed_get_another_chance(bench: Bench):
+    faults = [
+        {"kind": "bad_request", "first": 1, "match": "row 3$"},
+        {"kind": "reset", "first": 3, "match": "row 5$"},
+    ]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, 8)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+            assert bench.status(job)["rows"]["failed"] == 2
+            assert control.retry_failed(bench.engine, job, bench.messages) == 2
+            status = bench.status(job)
+            assert status["status"] == "running"
+            assert status["rows"]["failed"] == 0
+            assert status["rows"]["pending"] == 2
+            await bench.finish(job, worker)
+    assert bench.status(job)["rows"] == {
+        "total": 8, "answered": 8, "failed": 0, "pending": 0, "unfunded": 0
+    }  # fmt: skip
+    assert [r.answer for r in bench.results(job)] == [f"row {n}" for n in range(8)]
+    assert bench.audit(job).is_ok
+
+
+async def test_a_failed_job_goes_on_when_the_key_is_right(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("LATE_KEY", raising=False)
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, api_key_env="LATE_KEY")]
+        job = bench.submit(tiers, 8)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+            assert bench.state(job) == "failed"
+            assert "LATE_KEY" in bench.status(job)["reason"]
+            assert served.bill()["calls_total"] == 0
+            monkeypatch.setenv("LATE_KEY", "right")
+            control.resume_job(bench.engine, job, bench.messages)
+            assert bench.status(job)["reason"] is None
+            await bench.finish(job, worker)
+    assert bench.status(job)["rows"]["answered"] == 8
+
+
+async def test_resume_finds_nothing_to_do_in_a_job_that_is_done(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, 5)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+            calls = served.bill()["calls_total"]
+            control.resume_job(bench.engine, job, bench.messages)
+            await bench.finish(job, worker)
+            assert served.bill()["calls_total"] == calls
+    assert bench.state(job) == "finished"
+
+
+HOSTILE_NAMES = [
+    'quote"; DROP SCHEMA cascade_store CASCADE; --',
+    "apostrophe's; SELECT 1",
+    "ümläut 行 🎈",
+    "x" * 63,
+    "percent %s {braces} \\ backslash",
+    "answer",
+]
+HOSTILE_COLUMNS = [
+    "answer", "tier", "row_no", 'q"; DROP TABLE x; --', "a'b", "ünï çode", "x" * 80, "x" * 79 + "y",
+    "", " ", "%s", "{}", "input_answer", "select",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+async def test_hostile_names_are_columns_of_a_view_and_gone_after_delete(bench: Bench, name: str):
+    row = {column: f"value {n}" for n, column in enumerate(HOSTILE_COLUMNS)}
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, [{"text": "hello", **row}], name=name)
+        job_id = bench.job_id(job)
+        await bench.run(job, tiers)
+    view = '"' + name.replace('"', '""').replace("%", "%%") + '"'
+    with bench.engine.connect() as connection:
+        (found,) = connection.exec_driver_sql(f"SELECT * FROM results.{view}").mappings()
+    assert found["answer"] == "hello"
+    assert found["tier"] == "small"
+    assert found["status"] == "answered"
+    assert {f"value {n}" for n in range(len(HOSTILE_COLUMNS))} <= set(found.values())
+    with pytest.raises(JobExistsError):
+        bench.submit(tiers, 1, name=name)
+    control.delete_job(bench.engine, name)
+    left = bench.all(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE (nspname = 'results' AND relname = :name) OR (nspname = 'cascade_store'"
+        " AND relname IN (:r, :a, :c))",
+        name=name, r=f"row_{job_id}", a=f"answer_{job_id}", c=f"choice_{job_id}",
+    )  # fmt: skip
+    assert left == []
+    for table in ("job", "balance", "job_tier", "chunk", "entry", "row", "answer", "choice"):
+        assert not bench.one(
+            f"SELECT count(*) FROM cascade_store.{table} WHERE job_id = :job", job=job_id
+        )
+    with pytest.raises(JobNotFoundError):
+        control.delete_job(bench.engine, name)
+    # The name is free again.
+    bench.submit([bench.tier(None, "none", base_url="http://127.0.0.1:1")], 1, name=name)
+    control.cancel_job(bench.engine, name)
+    control.delete_job(bench.engine, name)
+
+
+async def test_only_a_job_at_rest_is_deleted(bench: Bench):
+    async with provider(small=SLOW) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 2})]
+        job = bench.submit(tiers, 40)
+        async with bench.worker(tiers) as worker:
+            drive = asyncio.create_task(worker.drive())
+            await until(lambda: served.bill()["calls_total"] >= 3)
+            with pytest.raises(UsageError, match="running"):
+                await asyncio.to_thread(control.delete_job, bench.engine, job)
+            await asyncio.to_thread(control.cancel_job, bench.engine, job)
+            await drive
+        control.delete_job(bench.engine, job)
+    with pytest.raises(JobNotFoundError):
+        bench.status(job)
