@@ -13,8 +13,10 @@ have not answered it, where its worst case is lowest. Only then does money go to
 escalated to the next tier up that is expected to improve it; among all rows those come first where the most
 can be wrong per dollar: `(1 - p) / expected cost`, with `p` the quality of the best answer held. That is
 the optimal order where a dearer tier is equally likely to mend any wrong answer, and it needs no labels. A
-tier that is dearer and no better has no positive gain and is passed over; where no tier has one, money is
-left unspent on purpose.
+tier that is dearer and no better is passed over. Where no tier promises to improve a row that is still in
+doubt, it comes after all the others and is bought while money is left: the estimates have seen a dear tier
+only on rows that were hard enough to reach it, and are too modest about it. Nothing more is bought for a
+row whose answer passed a check.
 
 **Expected cost plans, worst case admits.** A wave is as long as its *expected* costs fill the free money,
 because most calls cost far less than their worst case and a wave planned by worst case would end when a

@@ -60,6 +60,10 @@ class Purchases:
         return int(self.row_no.size)
 
 
+SETTLED_QUALITY = 0.99
+"""From here on an answer is taken as right: what a check that passed gives."""
+
+
 def plan_wave(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Purchases:
     """The next wave; empty: nothing more to buy, the job is done.
 
@@ -107,6 +111,11 @@ def _escalations(
     best = np.fmax.reduce(view.quality[rows], axis=1)
     if policy in ("auto", "confidence"):
         target = _next_tiers(view, rows, best)
+        # Where no tier is expected to improve, the estimate may be what is wrong: it has seen a dear tier
+        # only on the rows that were hard enough to reach it. Money that would be left buys another
+        # opinion, after everything that promises more; nothing is bought for answers known to be right.
+        unsettled = (target < 0) & (best < SETTLED_QUALITY)
+        target[unsettled] = _next_tiers(view, rows[unsettled], None)
     elif policy == "random":
         target = _next_tiers(view, rows, None)
     else:
@@ -115,7 +124,9 @@ def _escalations(
     rows, best, target = rows[open_], best[open_], target[open_]
     expected = view.expected_nanousd[rows, target]
     if policy in ("auto", "confidence"):
-        order = np.argsort(-(1.0 - best) / np.maximum(expected, 1), kind="stable")
+        promises = _expected_quality(view, rows, target) > best
+        density = (1.0 - best) / np.maximum(expected, 1)
+        order = np.lexsort((-density, ~promises))
     elif policy == "random":
         order = rng.permutation(rows.size)
     else:

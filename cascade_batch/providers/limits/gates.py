@@ -24,6 +24,8 @@ REMEMBER_S = 600.0
 same server, model and key; while both run the strictest holds, and a corrected limit takes over when
 nothing declared the wrong one for this long."""
 
+CANCEL_AGAIN_S = 0.2
+
 
 class Gates:
     """Makes gates and keeps them. For one event loop, made after a worker process has forked.
@@ -81,9 +83,13 @@ class Gates:
     async def close(self) -> None:
         """Give back everything that is held, and close the connection to Redis."""
         gates, self._gates = list(self._gates.values()), {}
-        for _, task in gates:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in gates), return_exceptions=True)
+        tasks = {task for _, task in gates}
+        while tasks:
+            # More than once: a cancellation that meets a time-out of the client in the same moment is
+            # taken for that time-out, and the task goes on.
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
         await asyncio.gather(*(gate.close() for gate, _ in gates))
         if self._redis is not None:
             await self._redis.aclose()

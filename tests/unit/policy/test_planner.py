@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_batch.policy import JobView, choose_answers, plan_wave
+from cascade_batch.policy.planner import SETTLED_QUALITY
 
 NAN = np.nan
 POLICIES = ["auto", "cheapest", "dearest", "random", "confidence"]
@@ -54,13 +55,18 @@ def test_gain_is_what_the_answer_is_expected_to_add():
 
 
 def test_a_tier_expected_to_be_no_better_is_passed_over():
-    view = job([[0.5, NAN, NAN], [0.85, NAN, NAN], [0.95, NAN, NAN]], tier_quality=(0.6, 0.5, 0.9))
+    view = job([[0.5, NAN, NAN], [0.85, NAN, NAN], [0.99, NAN, NAN]], tier_quality=(0.6, 0.5, 0.9))
     assert bought(view) == [(0, 2), (1, 2)]
+
+
+def test_doubtful_answers_get_another_opinion_with_money_that_nothing_better_wants():
+    view = job([[0.95, NAN, NAN], [0.5, NAN, NAN], [0.99, NAN, NAN]], tier_quality=(0.6, 0.5, 0.9))
+    assert bought(view) == [(1, 2), (0, 1)]
 
 
 def test_expected_quality_may_be_given_row_by_row():
     view = job([[0.5, NAN], [0.5, NAN]], tier_quality=[[0.6, 0.4], [0.6, 0.7]])
-    assert bought(view) == [(1, 1)]
+    assert bought(view) == [(1, 1), (0, 1)]
 
 
 def test_rows_without_an_answer_come_before_any_escalation_on_their_cheapest_open_tier():
@@ -210,23 +216,26 @@ def test_buying_ends_within_the_budget_with_the_money_used(market, policy, seed)
         assert (worst <= view.free_nanousd + np.where(answered, 0, view.fenced_nanousd)).all()
         assert (np.diff(answered.astype(int)) >= 0).all(), "an escalation before a first answer"
         if policy in ("auto", "confidence"):
-            assert (wave.gain > 0).all()
+            promises = wave.gain[answered] > 0
+            assert (np.diff(promises.astype(int)) <= 0).all(), "a hope before a promise"
+            best = np.fmax.reduce(view.quality[wave.row_no[answered]], axis=1, initial=0.0)
+            assert (best[~promises] < SETTLED_QUALITY).all(), "another opinion on a right answer"
         if not len(wave):
             break
         assert market.settle(wave) > 0
     assert not len(wave), "still buying after every pair of row and tier could have been asked"
     assert market.spent <= market.budget
     if policy in ("auto", "confidence"):
-        assert_nothing_affordable_gains(view)
+        assert_nothing_affordable_is_in_doubt(view)
 
 
-def assert_nothing_affordable_gains(view):
+def assert_nothing_affordable_is_in_doubt(view):
     best = np.fmax.reduce(view.quality, axis=1)
     n_tiers = view.asked.shape[1]
     for tier in range(n_tiers):
         is_dearer = ~view.asked[:, tier:].any(axis=1) & ~np.isnan(best)
-        gains = is_dearer & (view.tier_quality[tier] > best)
-        assert (view.worst_nanousd[gains, tier] > view.free_nanousd).all()
+        in_doubt = is_dearer & (best < SETTLED_QUALITY)
+        assert (view.worst_nanousd[in_doubt, tier] > view.free_nanousd).all()
 
 
 @settings(deadline=None, max_examples=50)

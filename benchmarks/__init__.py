@@ -1,0 +1,1 @@
+"""Measurements of the whole product, through its command line. The short ones run as tests, too."""
