@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from cascade_batch.dispatch.app import CONTROL_QUEUE, PLAN_JOB, RUN_CHUNK, broker_label
 from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.errors import ServiceUnreachableError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MOST_WAITING = 256
+"""Messages that may wait in a tier's queue. A message only wakes a worker, and a busy one takes none for
+minutes: without a bound, the sweeper's would pile up for as long as a large job takes."""
+AWAY_S = 5.0
+"""How long a broker that could not be reached is left alone. Finding out takes seconds each time, and
+the sweeper has better things to do."""
 
 
 class CeleryPublisher:
@@ -20,32 +32,47 @@ class CeleryPublisher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._away_until = 0.0
 
     def publish_chunks(self, notices: Sequence[ChunkNotice]) -> None:
-        """Wake workers of the chunks' tiers."""
+        """Wake workers of the chunks' tiers, unless enough messages wait for them already."""
+        room: dict[str, int] = {}
         for notice in notices:
-            sent = self._send(
+            queue = f"tier.{notice.tier}"
+            if queue not in room:
+                room[queue] = self._try(partial(self._room, queue), 0)
+            if room[queue] <= 0:
+                continue
+            room[queue] -= 1
+            self._send(
                 RUN_CHUNK,
-                queue=f"tier.{notice.tier}",
+                queue=queue,
                 job=notice.job,
                 tier=notice.tier,
                 chunk=notice.chunk_id,
                 rows=notice.rows,
             )
-            if not sent:
-                return
 
     def publish_plan(self, job: str) -> None:
         """Ask for the planner."""
         self._send(PLAN_JOB, queue=CONTROL_QUEUE, job=job)
 
-    def _send(self, task: str, *, queue: str, **kwargs: object) -> bool:
+    def _room(self, queue: str) -> int:
+        with self._app.pool.acquire(block=True) as connection:
+            return MOST_WAITING - int(connection.default_channel.client.llen(queue))
+
+    def _send(self, task: str, *, queue: str, **kwargs: object) -> None:
+        self._try(partial(self._app.send_task, task, kwargs=kwargs, queue=queue, retry=False), None)
+
+    def _try(self, action: Callable[[], T], otherwise: T) -> T:
+        if time.monotonic() < self._away_until:
+            return otherwise
         try:
-            self._app.send_task(task, kwargs=kwargs, queue=queue, retry=False)
-        except (OperationalError, OSError) as error:
+            return action()
+        except (KombuError, RedisError, OSError) as error:
+            self._away_until = time.monotonic() + AWAY_S
             logger.warning("the broker did not take a message (%s)", error)
-            return False
-        return True
+            return otherwise
 
 
 def require_broker(app: Celery) -> None:

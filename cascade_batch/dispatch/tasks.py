@@ -46,7 +46,9 @@ def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
     return f"{summary.chunks} chunks, {summary.calls} calls"
 
 
-@shared_task(name=PLAN_JOB)
+# A planner that dies (of memory, say) would die of the same message at once, and again: the sweeper
+# asks once more, and takes its time.
+@shared_task(name=PLAN_JOB, reject_on_worker_lost=False)
 def plan_job(*, job: str) -> str:
     """Release the job's next wave, or finish it."""
     try:

@@ -19,7 +19,7 @@ from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContexts
 from cascade_batch.engine.driver import Driver, DriveSummary
 from cascade_batch.engine.plan import plan_job
-from cascade_batch.engine.ports import ChunkNotice
+from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.engine.row_bounds import Reader
 from cascade_batch.engine.status import job_status
 from cascade_batch.engine.submit import submit_job
@@ -63,12 +63,12 @@ def reader(rows: int | Sequence[dict[str, Any]]) -> Reader:
 
 
 class Bench:
-    """A database, a publisher that loses all messages, and jobs."""
+    """A database, a publisher (that delivers nothing, if none is given), and jobs."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, publisher: Publisher | None = None) -> None:
         self.database_url = database_url
         self.engine = make_engine(database_url, pooled=True)
-        self.messages = Messages()
+        self.messages: Any = publisher or Messages()
 
     def tier(self, provider: ScriptedProvider | None, name: str, **more: Any) -> Tier:
         """A tier that the scripted model of the same name answers, at 1 and 2 USD per million tokens."""
