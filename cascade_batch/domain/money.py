@@ -8,6 +8,7 @@ a price given as a float is read through its shortest decimal form.
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Annotated
 
@@ -141,7 +142,8 @@ class Price(BaseModel):
     def _seconds_nanousd(self, seconds: float) -> int:
         if not self.second_nanousd:
             return 0
-        microseconds = -int(-(Decimal(str(seconds)) * 10**6) // 1)
+        # Not `-(-x // 1)`: decimals are cut towards zero, so that it would round down.
+        microseconds = math.ceil(Decimal(str(seconds)) * 10**6)
         return -(-microseconds * self.second_nanousd // 10**6)
 
 
