@@ -22,7 +22,15 @@ import psutil
 
 from benchmarks.bare_client import prompt
 from benchmarks.rig import (
-    ROOT, BenchmarkError, Rig, command, provider, record, rig, write_rows, write_tiers,
+    ROOT,
+    BenchmarkError,
+    Rig,
+    command,
+    provider,
+    record,
+    rig,
+    write_rows,
+    write_tiers,
 )  # fmt: skip
 from cascade_batch.providers.scripted import SpawnedProvider
 
