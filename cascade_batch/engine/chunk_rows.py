@@ -11,23 +11,33 @@ from cascade_batch.engine.open_chunk import RowTask
 from cascade_batch.ledger import Lease
 from cascade_batch.ledger.turn import Want
 
+# Every table is told the chunk's rows, not only the first: the statement is planned while the job's tables
+# are new and have no statistics, and a plan that reads all answers for each chunk is quadratic in the job.
 _ROWS = """
 SELECT r.row_no, r.input, r.gold, r.worst_nanousd,
        EXISTS (SELECT 1 FROM cascade_store.answer a
-                WHERE a.job_id = %(job)s AND a.row_no = r.row_no),
+                WHERE a.job_id = %(job)s AND a.row_no = r.row_no AND {of_a}),
        (SELECT count(*) FROM cascade_store.lost_call l
          WHERE l.job_id = %(job)s AND l.row_no = r.row_no AND l.tier_no = %(tier)s
-           AND NOT l.forgiven)
+           AND {of_l} AND NOT l.forgiven)
   FROM cascade_store.row r
- WHERE r.job_id = %(job)s AND {which}
+ WHERE r.job_id = %(job)s AND {of_r}
    AND NOT EXISTS (SELECT 1 FROM cascade_store.answer a
-                    WHERE a.job_id = %(job)s AND a.row_no = r.row_no AND a.tier_no = %(tier)s)
+                    WHERE a.job_id = %(job)s AND a.row_no = r.row_no AND {of_a}
+                      AND a.tier_no = %(tier)s)
    AND NOT EXISTS (SELECT 1 FROM cascade_store.refusal f
-                    WHERE f.job_id = %(job)s AND f.row_no = r.row_no AND f.tier_no = %(tier)s)
+                    WHERE f.job_id = %(job)s AND f.row_no = r.row_no AND {of_f}
+                      AND f.tier_no = %(tier)s)
  ORDER BY r.row_no
 """
-_RANGE = _ROWS.format(which="r.row_no >= %(from)s AND r.row_no < %(to)s")
-_LISTED = _ROWS.format(which="r.row_no = ANY (%(rows)s)")
+
+
+def _rows_where(condition: str) -> str:
+    return _ROWS.format(**{f"of_{t}": condition.replace("row_no", f"{t}.row_no") for t in "ralf"})
+
+
+_RANGE = _rows_where("row_no >= %(from)s AND row_no < %(to)s")
+_LISTED = _rows_where("row_no = ANY (%(rows)s)")
 
 
 async def load_rows(
