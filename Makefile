@@ -74,9 +74,20 @@ rehearsal: $(INSTALLED)
 	    print(u.urlopen("http://127.0.0.1:8377/bill").read().decode())'; \
 	$(BIN)/cascade-batch down
 
-.PHONY: bench
-bench: $(INSTALLED)
+# Each prints its figures and ratios and keeps them in benchmarks/results.
+BENCHMARKS := throughput cold_start budgets race kill
+.PHONY: bench $(BENCHMARKS:%=bench-%)
+bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py
+
+$(BENCHMARKS:%=bench-%): bench-%: $(INSTALLED)
+	$(BIN)/python -m benchmarks.$*
+
+# Long: CASCADE_CHAOS_RUNS seeds (20 here), each with its own blows.
+.PHONY: chaos
+chaos: export CASCADE_CHAOS_RUNS ?= 20
+chaos: $(INSTALLED)
+	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(INSTALLED)
