@@ -51,6 +51,7 @@ class Calls:
         chunks: The driver's open chunks.
         progress: Set whenever something ended.
         fatal: Job id -> why the job can't go on; the driver makes it so.
+        outages: Job id -> what it waits for; the driver notes it on the job.
         ended_since_turn: Calls that ended since the driver last asked.
     """
 
@@ -59,10 +60,12 @@ class Calls:
     chunks: dict[int, OpenChunk]
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     fatal: dict[int, str] = field(default_factory=dict)
+    outages: dict[int, str] = field(default_factory=dict)
     ended_since_turn: int = 0
     _sendings: dict[asyncio.Task[None], _Sending] = field(default_factory=dict)
     _starting: Counter[TierGate] = field(default_factory=Counter)
     _answered: Counter[TierGate] = field(default_factory=Counter)
+    _trouble: dict[TierGate, str] = field(default_factory=dict)
 
     @property
     def are_under_way(self) -> bool:
@@ -82,6 +85,10 @@ class Calls:
             open_for_s = gate.breaker_open_for_s
             if open_for_s > BREAKER_PATIENCE_S and not chunk.hand_back:
                 chunk.stop(delay_s=open_for_s)
+                self.outages[chunk.lease.job_id] = (
+                    f"Tier {chunk.tier.name!r} does not answer and is tried again from time to time:"
+                    f" {self._trouble.get(gate, 'no connection')}"
+                )
             if not chunk.may_send(now) or chunk.lease.job_id in self.fatal:
                 continue
             chunk.wake(now)
@@ -183,6 +190,8 @@ class Calls:
             return
         if isinstance(outcome, Answered):
             self._answered[gate] += 1
+        else:
+            self._trouble[gate] = outcome.message
         if isinstance(outcome, Refused):
             if outcome.kind is RefusalKind.TIER:
                 self.fatal.setdefault(chunk.lease.job_id, _refusal(chunk.tier, outcome))

@@ -16,13 +16,14 @@ from cascade_batch.quality import Judge, make_judge
 _MOST_JOBS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JobContext:
     """A job as a worker needs it.
 
     Attributes:
         makers: A prompt maker per tier.
         tries: (row, tier) -> how often this process sent the row to a server that was at fault.
+        note: What this process noted on the job about an outage; None: nothing.
     """
 
     job_id: int
@@ -31,6 +32,7 @@ class JobContext:
     makers: list[PromptMaker]
     judge: Judge
     tries: dict[tuple[int, int], int] = field(default_factory=dict)
+    note: str | None = None
 
 
 class JobContexts:

@@ -111,6 +111,7 @@ class Driver:
                 self._draining = True
             await self._claim_if_hungry()
             await self._fail_jobs()
+            await self._note_outages()
             if not self._chunks:
                 if self._draining or not await self._free_expired():
                     break
@@ -255,6 +256,8 @@ class Driver:
             chunk.valid_until = now + self.lease_s
             chunk.renewed_at = now
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
+            if turn.answers and chunk.context.note is not None:
+                await self._note(chunk.context, None)
         await self._tell_drained(drained)
 
     async def _take(self, turns: Sequence[ChunkTurn]) -> dict[int, Grant]:
@@ -304,6 +307,18 @@ class Driver:
         except Exception:
             logger.warning("nobody was told that %s is to be planned", job, exc_info=True)
 
+    async def _note_outages(self) -> None:
+        """Say on the job what it waits for. Its first answer afterwards takes that back."""
+        for job_id, note in self._calls.outages.items():
+            context = await self.database.call(partial(self.contexts.get, job_id=job_id))
+            if context is not None and context.note != note:
+                await self._note(context, note)
+        self._calls.outages.clear()
+
+    async def _note(self, context: JobContext, note: str | None) -> None:
+        await self.database.call(partial(_set_note, context.job_id, context.note, note))
+        context.note = note
+
     async def _fail_jobs(self) -> None:
         while self._calls.fatal:
             job_id, reason = next(iter(self._calls.fatal.items()))
@@ -327,6 +342,19 @@ class Driver:
         pause_s = self._last_turn_at + TURN_S - loop.time()
         if pause_s > 0:
             await asyncio.sleep(pause_s)
+
+
+async def _set_note(
+    job_id: int,
+    old: str | None,
+    new: str | None,
+    connection: psycopg.AsyncConnection[tuple[Any, ...]],
+) -> None:
+    await connection.execute(
+        "UPDATE cascade_store.job SET reason = %s WHERE job_id = %s AND state = 'running'"
+        " AND (reason IS NULL OR reason = %s)",
+        (new, job_id, old),
+    )
 
 
 def _least_tried_first(tasks: deque[RowTask], context: JobContext, tier_no: int) -> deque[RowTask]:

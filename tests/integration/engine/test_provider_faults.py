@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cascade_batch.engine import calls
+from cascade_batch.ledger import add_budget, read_balance
 from tests.integration.engine.bench import Bench, provider
 
 ROOMY = {"max_output_tokens": 64}
@@ -223,4 +224,98 @@ async def test_everything_at_once_is_still_paid_once_and_covered(bench: Bench):
     assert status["rows"]["failed"] <= 4
     assert bill["total_nanousd"] <= status["spent_nanousd"] + status["at_risk_nanousd"]
     assert bill["duplicates"] <= status["tiers"]["small"]["lost_calls"]
+    assert bench.audit(job).is_ok
+
+
+async def test_an_outage_is_waited_for_and_the_job_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(calls, "RETRY_BASE_S", 0.001)
+    monkeypatch.setattr(calls, "BREAKER_PATIENCE_S", 0.5)
+    outage = {"kind": "server_error", "status": 503, "until_s": 1}
+    async with provider(small=True, faults=[outage]) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, 12, chunk_rows=4)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            # The chunks wait in the table, not in the worker, and hold no money.
+            status = bench.status(job)
+            assert status["status"] == "running"
+            assert "'small' does not answer" in status["reason"]
+            assert "503" in status["reason"]
+            assert status["reserved_nanousd"] == 0
+            assert bench.one(
+                "SELECT bool_and(state = 'ready' AND not_before > now()) FROM cascade_store.chunk"
+                " WHERE job_id = :job",
+                job=bench.job_id(job),
+            )
+            await bench.finish(job, worker)
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 12
+    assert status["reason"] is None
+    assert status["at_risk_nanousd"] == 0
+    assert bench.audit(job).is_ok
+
+
+async def test_a_tier_without_a_price_serves_even_when_an_overrun_ate_all_the_money(bench: Bench):
+    free = {"input": "0", "output": "0"}
+    faults = [{"kind": "wrong_usage", "factor": 5000, "nth": 3, "model": "small"}]
+    async with provider(small=True, own={"echo": True, "price": free}, faults=faults) as served:
+        tiers = [
+            bench.tier(served, "small", **ROOMY, limits={"concurrency": 1}),
+            bench.tier(served, "own", **ROOMY, price=free),
+        ]
+        job = bench.submit(tiers, 10, policy="cheapest", budget_nanousd=10**6)
+        bench.execute(
+            "UPDATE cascade_store.chunk SET tier_no = 0, tier_name = 'small' WHERE job_id = :job",
+            job=bench.job_id(job),
+        )
+        await bench.run(job, tiers)
+    status = bench.status(job)
+    assert status["spent_nanousd"] + status["overrun_nanousd"] > status["budget_nanousd"]
+    assert status["rows"]["answered"] == 10
+    assert {r.tier for r in bench.results(job)} == {"small", "own"}
+
+
+async def test_a_first_answer_comes_before_any_second_opinion(bench: Bench):
+    """A row that the cheapest tier refused needs more than its fence held: escalations of the same
+    wave, on a tier whose workers come first, must leave it that."""
+    choices = {"simulate": {"choices": ["a", "b"], "accuracy": 0.5}}
+    prices = {"small": "1", "middle": "5", "large": "20"}
+    models = {n: choices | {"price": {"input": p, "output": p}} for n, p in prices.items()}
+    faults = [
+        {"kind": "bad_request", "match": "row 7$", "model": "small"},
+        # Settled at the worst case.
+        {"kind": "no_usage", "model": "large"},
+    ]
+    async with provider(**models, faults=faults) as served:
+        tiers = [bench.tier(served, n, price={"input": p, "output": p}) for n, p in prices.items()]
+        rows = [{"text": f"row {n}"} for n in range(10)]
+        job = bench.submit(
+            tiers, rows, policy="dearest", output={"choices": ["a", "b"]}, budget_nanousd=1_600_000
+        )
+        job_id = bench.job_id(job)
+        bench.execute(
+            "UPDATE cascade_store.chunk SET tier_no = 0, tier_name = 'small' WHERE job_id = :job",
+            job=job_id,
+        )
+        async with bench.worker(["small"]) as first:
+            await first.drive()
+        assert bench.status(job)["rows"]["answered"] >= 1
+        middle, large = bench.all(
+            "SELECT worst_nanousd[2], worst_nanousd[3] FROM cascade_store.row"
+            " WHERE job_id = :job AND row_no = 7",
+            job=job_id,
+        )[0]
+        with bench.engine.begin() as connection:
+            balance = read_balance(connection, job_id)
+            # Enough for two second opinions, or for one of them and a first answer.
+            wanted = 2 * large + middle // 2 - balance.free_nanousd
+            assert wanted > 0
+            add_budget(connection, job_id=job_id, add_nanousd=wanted, actor="test")
+        assert bench.plan(job).purchases > 1
+        async with bench.worker(["large"]) as dear, bench.worker(tiers) as all_tiers:
+            await dear.drive()
+            await bench.finish(job, all_tiers)
+    assert bench.results(job)[7].status == "answered"
     assert bench.audit(job).is_ok
