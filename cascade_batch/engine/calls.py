@@ -208,13 +208,13 @@ class Calls:
         chunk.finish(task, outcome)
         if task.tries:
             chunk.context.tries.pop((task.row_no, chunk.lease.tier_no), None)
-        if chunk.ready:
-            # A slot came free: it is filled at once.
+        if any(c.ready for c in self.chunks.values()):
+            # A slot came free: it is filled at once, by whichever chunk has a call for it.
             self.pump()
 
     def _try_again_after_s(self, chunk: OpenChunk, task: RowTask, gate: TierGate) -> float | None:
         """How long a row that met a server at fault should wait; None: it was sent often enough."""
-        if task.tries == 0:
+        if task.others_answered is None:
             task.others_answered = self._answered[gate]
         task.tries += 1
         task.attempts += self._answered[gate] > task.others_answered

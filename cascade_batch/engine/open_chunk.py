@@ -39,7 +39,8 @@ class RowTask:
         lost: How many of its calls to this tier came to no known end.
         tries: How often a server at fault, or none at all, made it be sent again.
         attempts: Those of `tries` that came after other rows had been answered.
-        others_answered: Rows answered at the tier when it was first sent back.
+        others_answered: Rows that the tier had answered when it first sent this one back, since the
+            chunk was opened; None: it did not.
     """
 
     want: Want
@@ -48,7 +49,7 @@ class RowTask:
     lost: int
     tries: int = 0
     attempts: int = 0
-    others_answered: int = 0
+    others_answered: int | None = None
 
     @property
     def row_no(self) -> int:

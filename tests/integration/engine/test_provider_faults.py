@@ -6,6 +6,7 @@ import pytest
 
 from cascade_batch.engine import calls
 from cascade_batch.ledger import add_budget, read_balance
+from cascade_batch.providers.limits import breaker
 from tests.integration.engine.bench import Bench, provider
 
 ROOMY = {"max_output_tokens": 64}
@@ -254,6 +255,22 @@ async def test_an_outage_is_waited_for_and_the_job_says_so(
     assert status["rows"]["answered"] == 12
     assert status["reason"] is None
     assert status["at_risk_nanousd"] == 0
+    assert bench.audit(job).is_ok
+
+
+async def test_a_long_outage_costs_no_row(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """The breaker lets a few calls through now and then, and they fail: that says nothing about rows."""
+    monkeypatch.setattr(calls, "RETRY_BASE_S", 0.001)
+    monkeypatch.setattr(calls, "BREAKER_PATIENCE_S", 0.01)
+    monkeypatch.setattr(breaker, "OPEN_BASE_S", 0.02)
+    monkeypatch.setattr(breaker, "OPEN_CAP_S", 0.05)
+    outage = {"kind": "server_error", "nth": list(range(4, 64))}
+    async with provider(small=True, faults=[outage]) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 2})]
+        job = bench.submit(tiers, 10)
+        await bench.run(job, tiers)
+        assert served.bill()["calls_refused"] == 60
+    assert bench.status(job)["rows"]["answered"] == 10
     assert bench.audit(job).is_ok
 
 
