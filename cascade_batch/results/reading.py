@@ -63,13 +63,8 @@ class FailedRow(NamedTuple):
 
 def stream_results(connection: sa.Connection, job_id: int) -> Iterator[Result]:
     """Results in input order: rows answered and rows failed; rows still to come are left out."""
-    names = dict(
-        connection.execute(
-            sa.select(JOB_TIER.c.tier_no, JOB_TIER.c.name).where(JOB_TIER.c.job_id == job_id)
-        )
-        .tuples()
-        .all()
-    )
+    query = sa.select(JOB_TIER.c.tier_no, JOB_TIER.c.name).where(JOB_TIER.c.job_id == job_id)
+    names = {row.tier_no: row.name for row in connection.execute(query)}
     for custom_id, row_no, status, answer, value, tier_no, quality, cost, error in _stream(
         connection, _RESULTS, job_id
     ):
