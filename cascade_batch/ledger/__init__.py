@@ -31,7 +31,9 @@ answer may simply send it again.
 
 **Entries** are append-only, and their sums are the balances: `audit` adds them up again.
 
-Locks are taken in one order everywhere: chunks by id, then balances by job id, then tiers.
+Locks are taken in one order everywhere: chunks by id, then balances by job id, then tiers. Who changes a
+job itself (the planner, a command) locks its row before all of them, and lets others refer to it: every
+entry does.
 """
 
 from cascade_batch.ledger.account import (

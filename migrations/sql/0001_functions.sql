@@ -1,5 +1,6 @@
 -- The ledger's only doors. The essay on the invariant is the docstring of cascade_batch.ledger.
--- Locks are always taken in this order: chunks by id, balances by job, job_tier; no cycle can form.
+-- Locks are always taken in this order: chunks by id, balances by job, job_tier; no cycle can form. Who
+-- wants another's chunk passes over locked ones (SKIP LOCKED), so that it may come after the job's row.
 
 -- How many of the wanted calls, in their order, may be reserved.
 --   free       what is neither spent, at risk, reserved nor overrun; negative after an overrun
