@@ -37,6 +37,19 @@ class Services:
 
         return CeleryPublisher(make_app(self.settings.redis_url or ""))
 
+    def require_broker(self) -> None:
+        """Make sure that workers can be woken; the embedded stack sees to that itself.
+
+        Raises:
+            ServiceUnreachableError: The user's own broker can't be reached.
+        """
+        if settings().is_embedded:
+            return
+        from cascade_batch.dispatch.app import make_app
+        from cascade_batch.dispatch.publisher import require_broker
+
+        require_broker(make_app(self.settings.redis_url or ""))
+
     def wake(self, job: str) -> None:
         """Have the embedded stack work on a job's tiers, with the keys of this environment.
 

@@ -51,12 +51,16 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
         return
 
     from cascade_batch.cli.following import follow_job
+    from cascade_batch.datasets import check_source
     from cascade_batch.engine.spec_files import JobOptions, read_job
 
     request = read_job(JobOptions(**given))
+    # Before the services, which may take seconds to start.
+    check_source(request.data)
     for warning in request.warnings:
         warn(warning)
     with services(request.spec.tiers) as service:
+        service.require_broker()
         submission = _submit(service, request)
         name = submission.name
         if not as_json:

@@ -11,7 +11,7 @@ from cascade_batch.datasets.ids import IdsTaken, custom_id_of
 from cascade_batch.datasets.json_lines import json_rows
 from cascade_batch.datasets.parquet_rows import parquet_rows
 from cascade_batch.datasets.records import BadRecordError, Report
-from cascade_batch.datasets.sources import open_bytes
+from cascade_batch.datasets.sources import check_file, open_bytes
 from cascade_batch.domain.row import Record
 from cascade_batch.errors import DataError, UsageError
 
@@ -52,6 +52,18 @@ def read_records(
         )
     kind, packing = _format_of(source)
     return _records(source, kind, packing, limit, on_bad, check)
+
+
+def check_source(source: str) -> None:
+    """Refuse what can be seen to be no data set without reading it.
+
+    Raises:
+        UsageError: The ending is unknown.
+        DataError: There is no such file, or it is a folder.
+    """
+    _format_of(source)
+    if source != "-":
+        check_file(source)
 
 
 def _format_of(source: str) -> tuple[str, str]:
