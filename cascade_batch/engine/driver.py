@@ -3,7 +3,7 @@
 A task of the queue only wakes it. It claims chunks straight from the table, fairly between jobs, asks
 the ledger turn by turn for the money of the calls that can go out now, sends them, and tells the
 ledger in the same turns what came of those before. It ends when nothing is left to claim, when its
-time slice is over, or when the worker shuts down; then its chunks are finished or handed back.
+time slice is over, or when the worker shuts down; what it has not finished then is handed back.
 
 What is wrong with one job stops that job, with the reason, and no other: a context that can't be loaded,
 a key that is refused, a turn that the ledger can't carry out.
@@ -105,10 +105,9 @@ class Driver:
         loop = asyncio.get_running_loop()
         slice_ends = loop.time() + self.slice_s
         while True:
-            if self.should_stop():
-                self._stop()
-            elif loop.time() > slice_ends:
-                self._draining = True
+            self._stopping = self._stopping or self.should_stop()
+            if self._stopping or loop.time() > slice_ends:
+                self._drain()
             await self._claim_if_hungry()
             await self._fail_jobs()
             await self._note_outages()
@@ -123,9 +122,10 @@ class Driver:
         slice_over = self._draining and not self._stopping
         return DriveSummary(self._done_chunks, self._done_calls, slice_over)
 
-    def _stop(self) -> None:
-        """Give back what is held, as soon as the calls in flight have ended."""
-        self._draining = self._stopping = True
+    def _drain(self) -> None:
+        """Give back what is held, as soon as the calls in flight have ended: a tier that lets ten calls
+        a minute through, or none for an hour, must not keep the worker from its others."""
+        self._draining = True
         for chunk in self._chunks.values():
             chunk.stop()
 

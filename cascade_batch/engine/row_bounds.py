@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.domain.money import format_usd
+from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, format_usd
 from cascade_batch.domain.row import Prompt, Record
 from cascade_batch.errors import BudgetError, UsageError
 from cascade_batch.prompts import FormGuard, PromptMaker, compile_prompt
@@ -47,6 +47,7 @@ class RowBounds:
         Raises:
             PromptError: Some tier's prompt can't be made of it.
             UnboundedInputError: It holds content whose tokens its bytes don't bound.
+            UsageError: A call could cost more than an account can hold.
         """
         shared: Prompt | None = None
         worst, sizes = [], []
@@ -60,8 +61,14 @@ class RowBounds:
                     shared = maker.prompt_for(record.fields)
                 prompt = shared
             size = len(self._providers.request_body(tier, prompt, self._spec.output))
+            bound = worst_case_nanousd(tier, size, text_only=prompt.text_only)
+            if bound > MAX_BUDGET_NANOUSD:
+                raise UsageError(
+                    f"A call of tier {tier.name!r} could cost {format_usd(bound)}, more than any budget.",
+                    hint="Its price is in USD per million tokens, per call or per second.",
+                )
             sizes.append(size)
-            worst.append(worst_case_nanousd(tier, size, text_only=prompt.text_only))
+            worst.append(bound)
         self.worst_nanousd = tuple(worst)
         self.body_bytes = tuple(sizes)
 

@@ -227,6 +227,7 @@ BEGIN
                    THEN clock_timestamp() + make_interval(secs => p_lease_s) END,
                not_before = CASE WHEN c.state = 'ready' AND c.delay_s > 0
                    THEN clock_timestamp() + make_interval(secs => c.delay_s) END,
+               published_at = CASE WHEN c.state <> 'ready' THEN k.published_at END,
                reserved_nanousd = k.reserved_nanousd - c.release + v_want,
                lent_nanousd = k.lent_nanousd - c.lent_back - c.lent_used + v_lent,
                in_flight = CASE WHEN c.state = 'leased'

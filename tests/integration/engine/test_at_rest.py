@@ -9,7 +9,7 @@ import pytest
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.submit import submit_job
 from cascade_batch.engine.sweep import sweep_once
-from cascade_batch.errors import BudgetError, DataError, JobExistsError
+from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
 from cascade_batch.providers.limits import Gates
 from tests.integration.engine.bench import Bench, provider, until
 
@@ -166,3 +166,9 @@ async def test_a_budget_of_exactly_the_worst_case_answers_every_row(bench: Bench
     assert status["rows"]["answered"] == 40
     assert status["spent_nanousd"] < budget
     assert bench.audit(job).is_ok
+
+
+def test_a_price_beyond_every_account_is_refused_in_words(bench: Bench):
+    tier = bench.tier(None, "nobody", **NOBODY, price={"call": "99999999999"})
+    with pytest.raises(UsageError, match="more than any budget"):
+        bench.submit([tier], 3)

@@ -270,18 +270,36 @@ async def test_a_shutdown_does_not_wait_for_tokens_per_minute(bench: Bench):
     assert bench.audit(job).is_ok
 
 
-async def test_a_shutdown_is_heard_after_the_time_slice_is_over(bench: Bench):
+async def test_a_time_slice_that_is_over_hands_back_and_others_come_in(bench: Bench):
     async with provider(small={"echo": True, "latency_ms": 20}) as served:
+        slow = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 1})]
+        job = bench.submit(slow, 40, chunk_rows=40)
+        async with bench.worker(slow, slice_s=0.1) as worker:
+            slices = [await worker.drive()]
+            assert slices[0].slice_over
+            status = bench.status(job)
+            assert 0 < status["rows"]["answered"] < 40
+            assert status["reserved_nanousd"] == status["at_risk_nanousd"] == 0
+            # It is free at once for whoever comes next, and the sweeper may say so.
+            bench.messages.chunks.clear()
+            sweep_once(bench.engine, bench.messages)
+            assert job in {notice.job for notice in bench.messages.chunks}
+            await bench.finish(job, worker)
+        assert served.bill()["duplicates"] == 0
+    assert bench.status(job)["rows"]["answered"] == 40
+    assert bench.audit(job).is_ok
+
+
+async def test_a_provider_that_wants_an_hour_of_peace_gets_it_and_the_worker_is_free(bench: Bench):
+    faults = [{"kind": "rate_limit", "nth": [3], "retry_after_s": 3600}]
+    async with provider(small=True, faults=faults) as served:
         tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 1})]
-        job = bench.submit(tiers, 400, chunk_rows=400)
-        async with bench.worker(tiers, slice_s=0.05) as worker:
-            drive = asyncio.create_task(worker.drive())
-            await until(lambda: served.bill()["calls_total"] >= 10)
-            worker.stopping = True
-            summary = await drive
-        assert served.bill()["calls_total"] < 400
-    assert not summary.slice_over
-    assert bench.status(job)["reserved_nanousd"] == 0
+        job = bench.submit(tiers, 10)
+        async with bench.worker(tiers, slice_s=0.3) as worker:
+            assert (await worker.drive()).slice_over
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 2
+    assert status["reserved_nanousd"] == 0
 
 
 async def test_a_broker_that_hangs_does_not_hold_up_the_work(bench: Bench):
