@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import psycopg
 import sqlalchemy as sa
 
@@ -120,7 +119,7 @@ def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:
             )
             .returning(REFUSAL.c.row_no)
         ).scalars()
-        retried = len(np.unique(np.fromiter(rows, dtype=np.int64)))
+        retried = len(set(rows))
         connection.execute(
             sa.text(
                 "UPDATE cascade_store.lost_call l SET forgiven = true"

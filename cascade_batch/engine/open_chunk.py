@@ -18,11 +18,12 @@ from cascade_batch.domain.answer import (
     Signals,
     Unknown,
 )
+from cascade_batch.domain.text import clean_text
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.context import JobContext
 from cascade_batch.ledger import ChunkTurn, Grant, Lease
 from cascade_batch.ledger.turn import Want
-from cascade_batch.quality import clean_text, signals_of
+from cascade_batch.quality import signals_of
 
 logger = logging.getLogger(__name__)
 

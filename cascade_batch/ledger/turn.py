@@ -11,8 +11,8 @@ import orjson
 import psycopg
 
 from cascade_batch.domain.answer import Answer
+from cascade_batch.domain.text import clean_text
 from cascade_batch.ledger.latency import BUCKETS, bucket_of
-from cascade_batch.quality import clean_text
 from cascade_batch.store import arrays
 
 _TURN = (

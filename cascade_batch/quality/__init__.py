@@ -19,13 +19,11 @@ from cascade_batch.quality.calibration import (
 )
 from cascade_batch.quality.judging import Judge, make_judge
 from cascade_batch.quality.signals import confidence_of, signals_of
-from cascade_batch.quality.text import clean_text
 
 __all__ = [
     "Estimate",
     "Evidence",
     "Judge",
-    "clean_text",
     "confidence_of",
     "estimate_quality",
     "expected_quality",

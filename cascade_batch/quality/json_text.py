@@ -14,8 +14,9 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from cascade_batch.domain.text import clean_text
 from cascade_batch.errors import UsageError
-from cascade_batch.quality.text import clean_text, shorten
+from cascade_batch.quality.text import shorten
 
 _FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*\n(.*?)```", re.DOTALL)
 _MAX_STARTS = 64

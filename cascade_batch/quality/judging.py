@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cascade_batch.domain.answer import Judgement
 from cascade_batch.domain.job import Output
+from cascade_batch.domain.text import clean_text
 from cascade_batch.quality.checks import Check, make_check
 from cascade_batch.quality.parsing import Parser, Unfit, make_parser
-from cascade_batch.quality.text import clean_text, shorten
+from cascade_batch.quality.text import shorten
 
 
 def make_judge(output: Output, check: str | None, *, check_path: str | None = None) -> Judge:

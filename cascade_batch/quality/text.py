@@ -1,4 +1,4 @@
-"""What texts are compared by: cleaned for storage, and normalised in two strengths."""
+"""What texts are compared by: normalised in two strengths."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ import unicodedata
 
 EDGES = " \t\r\n\"'`*_~.,:;!?()[]{}<>«»“”„‘’…。、！？：；（）【】「」"  # noqa: RUF001
 """Punctuation, quotes and markdown that may surround an answer without being part of it."""
-
-_REPLACEMENT = "�"
-
-
-def clean_text(text: str) -> str:
-    """The text as Postgres can store it: NUL characters and lone surrogates become U+FFFD."""
-    if "\0" in text:
-        text = text.replace("\0", _REPLACEMENT)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def fold(text: str) -> str:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_batch.domain.job import Output
+from cascade_batch.domain.text import clean_text
 from cascade_batch.errors import UsageError
-from cascade_batch.quality import clean_text, make_judge
+from cascade_batch.quality import make_judge
 
 HEADLINES = Output(choices=("up", "down", "none"))
 LETTERS = Output(choices=("A", "B", "C", "D"))
