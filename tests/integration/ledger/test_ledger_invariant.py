@@ -62,6 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.holders: list[Holder] = []
         self.billed = 0
         self.answered: set[int] = set()
+        self.held: set[tuple[int, int]] = set()
         self.declared_wrong = False
         self.workers = 0
 
@@ -138,7 +139,8 @@ class LedgerMachine(RuleBasedStateMachine):
         rows = [
             r
             for r in range(holder.lease.row_from, holder.lease.row_to)
-            if r not in holder.reserved and r not in holder.settled
+            # As in the engine: who takes a chunk over asks only for what its tier has not answered.
+            if r not in holder.reserved and r not in holder.settled and (r, tier) not in self.held
         ]
         if tier == 1:
             # What the engine does: an escalation chunk holds rows that are answered already.
@@ -195,6 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         if how in ("settle", "overrun"):
             self.answered.add(row_no)
+            self.held.add((row_no, holder.lease.tier_no))
         if how in ("settle", "overrun", "refuse"):
             holder.settled.add(row_no)
 
