@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import os
 import random
+from multiprocessing.synchronize import Barrier
 
 import psycopg
 
@@ -78,7 +79,10 @@ async def _work(database_url: str, seed: int, bill: ctypes.c_longlong, lock: obj
     await connection.close()
 
 
-def _process(database_url: str, seed: int, bill: ctypes.c_longlong, lock: object) -> None:
+def _process(
+    database_url: str, seed: int, bill: ctypes.c_longlong, lock: object, start: Barrier
+) -> None:
+    start.wait()  # so that all of them race, however long their imports took
     asyncio.run(_work(database_url, seed, bill, lock))
 
 
@@ -94,8 +98,9 @@ def test_processes_racing_for_one_budget_never_bill_more_than_it(fresh_database:
     spawn = multiprocessing.get_context("spawn")
     bill = spawn.Value(ctypes.c_longlong, 0, lock=False)
     lock = spawn.Lock()
+    start = spawn.Barrier(PROCESSES)
     workers = [
-        spawn.Process(target=_process, args=(fresh_database, seed, bill, lock))
+        spawn.Process(target=_process, args=(fresh_database, seed, bill, lock, start))
         for seed in range(PROCESSES)
     ]
     for worker in workers:
