@@ -1,0 +1,135 @@
+"""What the planner is shown, and what it answers: frozen values, numbers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Signals = NDArray[np.float32]
+Amounts = NDArray[np.int64]
+Marks = NDArray[np.int8]
+Keys = NDArray[np.int64]
+
+UNKNOWN = -1
+"""A mark that nobody gave."""
+
+
+class Action(IntEnum):
+    """What a purchase buys: a tier's answer, a second sample of it, or a judge's word on it."""
+
+    ANSWER = 0
+    SAMPLE = 1
+    JUDGE = 2
+
+
+class Reason(IntEnum):
+    """Why a purchase was planned.
+
+    START: the row's first answer. PROBE: drawn at random, to learn what the tier is worth. ESCALATE: its
+    expected gain is worth the price of money. FILL: money is left that buys nothing better.
+    """
+
+    START = 0
+    PROBE = 1
+    ESCALATE = 2
+    FILL = 3
+
+
+class Labels(IntEnum):
+    """Where the word on an answer comes from, best first.
+
+    CHECK: a check decides on every bought answer, so that a row stops when one passes. GOLD: the right answer
+    is known on some rows; it trains the beliefs and stops nothing, so that these rows stay a fair sample.
+    AGREEMENT: nobody says; the share of answers that agree with the dearest tier is shown, and is not
+    called quality.
+    """
+
+    CHECK = 0
+    GOLD = 1
+    AGREEMENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as it stands; N rows, T tiers, tiers cheap to dear. Calls may be in flight.
+
+    Attributes:
+        labels: Where marks come from.
+        held: [N, T] an answer is held.
+        barred: [N, T] may not be asked: answered, refused for good, or its tier stopped. Holds for every
+            held answer.
+        in_flight: [N, T] released, and neither answered nor given up yet.
+        mark: [N, T] the check's or the gold's word on a held answer: 1, 0, or `UNKNOWN`.
+        fits: [N, T] the held answer fits the declared output.
+        truncated: [N, T] the held answer was cut off, and its value is incomplete.
+        confidence: [N, T] log-probability that stands for the held answer (natural, at most 0), NaN where
+            none was given.
+        length: [N, T] output tokens of the held answer, NaN where none is held.
+        value_key: [N, T] equal within a row where two held answers have the same normalised value; 0 where
+            there is none to compare.
+        input_size: [N] bytes of the row's prompt, a free signal.
+        stratum: [N] number of the group that the user put the row into; all 0 without groups.
+        worst_nanousd: [N, T] worst case of asking.
+        cost_nanousd: [N, T] what a held answer cost, 0 where none is held.
+        free_nanousd: what may be spent on more than first answers at the cheapest: neither spent, at risk,
+            reserved, ring-fenced, nor promised to what is in flight. May be negative.
+        fence_nanousd: [N] what the ring fence holds for each row without an answer; 0 for the others.
+    """
+
+    labels: Labels
+    held: Bools
+    barred: Bools
+    in_flight: Bools
+    mark: Marks
+    fits: Bools
+    truncated: Bools
+    confidence: Signals
+    length: Signals
+    value_key: Keys
+    input_size: Signals
+    stratum: NDArray[np.int32]
+    worst_nanousd: Amounts
+    cost_nanousd: Amounts
+    free_nanousd: int
+    fence_nanousd: Amounts
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and tiers."""
+        n_rows, n_tiers = self.held.shape
+        return n_rows, n_tiers
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Calls to make, in the order in which they should be bought. Empty, with nothing in flight: the job is
+    done.
+
+    Attributes:
+        row_no: [K] rows; none occurs twice.
+        tier_no: [K] the tier to ask (of a judge: the tier whose answer is judged).
+        action: [K] an `Action`.
+        reason: [K] a `Reason`.
+        gain: [K] expected quality after it minus the quality of the best answer held (0 if none is).
+        expected_nanousd: [K] expected cost.
+        draw_probability: [K] probability with which this row was drawn for this purchase; 1 where nothing
+            was left to chance.
+        price_of_money: expected quality that a dollar buys at the margin, in answers per USD.
+    """
+
+    row_no: NDArray[np.int32]
+    tier_no: NDArray[np.int16]
+    action: Marks
+    reason: Marks
+    gain: Signals
+    expected_nanousd: Amounts
+    draw_probability: Signals
+    price_of_money: float
+
+    def __len__(self) -> int:
+        return int(self.row_no.size)
