@@ -64,7 +64,11 @@ class JobView:
         barred: [N, T] may not be asked: answered, refused for good, or its tier stopped. Holds for every
             held answer.
         in_flight: [N, T] released, and neither answered nor given up yet.
-        mark: [N, T] the check's or the gold's word on a held answer: 1, 0, or `UNKNOWN`.
+        verdict: [N, T] the check's word on a held answer: 1, 0, or `UNKNOWN`. A check may err.
+        gold: [N, T] whether a held answer is right, by the right answer that is known: 1, 0, or `UNKNOWN`.
+            It trains the beliefs; it does not stop the row (under `Labels.CHECK` with complete gold, the
+            check's word is the gold's).
+        has_gold: [N] the right answer is known, so that an answer to this row would get a `gold` mark.
         fits: [N, T] the held answer fits the declared output.
         truncated: [N, T] the held answer was cut off, and its value is incomplete.
         confidence: [N, T] log-probability that stands for the held answer (natural, at most 0), NaN where
@@ -85,7 +89,9 @@ class JobView:
     held: Bools
     barred: Bools
     in_flight: Bools
-    mark: Marks
+    verdict: Marks
+    gold: Marks
+    has_gold: Bools
     fits: Bools
     truncated: Bools
     confidence: Signals
