@@ -41,8 +41,8 @@ def job_options(function: F) -> F:
         click.option(
             "--check",
             metavar="NAME",
-            help="Check answers: exact, choice, numeric, json, contains, python:module.function"
-            " or judge:TIER.",
+            help="Check answers: exact, normalised, choice, numeric, json, contains, regex:PATTERN,"
+            " python:module.function or judge:TIER.",
         ),
         click.option("--name", metavar="NAME", help="Call the job this."),
         click.option(

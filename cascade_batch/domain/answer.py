@@ -102,12 +102,15 @@ class Judgement:
         error: Why `value` is absent, `passed` is False or the check could not decide, in words; None if
             all is well.
         has_value: False where `value` is absent (the text does not fit), as against a JSON null.
+        matches_gold: Whether the row's gold says that it is right; None without gold. The same as `passed`
+            where the check compares with gold; where it looks at something else, what that is measured by.
     """
 
     value: Any
     passed: bool | None
     error: str | None
     has_value: bool = True
+    matches_gold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +128,33 @@ class Answer:
     cost_nanousd: int
     latency_ms: float
     signals: Signals
+    matches_gold: bool | None = None
+    value_key: int = 0
+    """Equal for answers to one row that say the same; 0: nothing to compare."""
+    sample_no: int = 0
+    """0: the tier's first answer to the row; from 1 on, what it said when it was asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge tier said about an answer, priced: what is stored.
+
+    Attributes:
+        tier_no: The tier whose answer is judged (its first: `sample_no` 0).
+        judge_tier_no: The tier that judges.
+        passed: Whether the judge finds the answer right; None where it does not say, or refused the call
+            for good (`error` says which).
+        probability: The judge's own probability that it is; None where it gives no log-probabilities.
+    """
+
+    row_no: int
+    tier_no: int
+    judge_tier_no: int
+    passed: bool | None
+    probability: float | None
+    text: str | None
+    error: str | None
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    cost_nanousd: int = 0
+    latency_ms: float = 0.0

@@ -106,3 +106,29 @@ class JobSpec(BaseModel):
         if twice:
             raise ValueError(f"two tiers are called {twice[0]!r}")
         return tiers
+
+    @model_validator(mode="after")
+    def _judge_is_a_tier(self) -> JobSpec:
+        names = [tier.name for tier in self.tiers]
+        if (name := self._judge) is not None and name not in names:
+            raise ValueError(
+                f"check 'judge:{name}' names no tier of the job; its tiers are {', '.join(names)}"
+            )
+        return self
+
+    @property
+    def _judge(self) -> str | None:
+        kind, _, argument = (self.check or "").strip().partition(":")
+        return argument.strip() or None if kind == "judge" else None
+
+    @property
+    def judge_tier_no(self) -> int | None:
+        """The tier that judges answers (`check: judge:TIER`); None: no tier does."""
+        names = [tier.name for tier in self.tiers]
+        return None if self._judge is None else names.index(self._judge)
+
+    @property
+    def check_needs_gold(self) -> bool:
+        """Whether the check decides on rows with gold only. Not so for a pattern, a function of the user's
+        (which may need gold all the same) and a judge."""
+        return (self.check or "").strip().partition(":")[0] not in ("regex", "python", "judge")

@@ -191,7 +191,7 @@ class _Reader:
             has_budget=budget is not None,
             limit=self._given("limit"),
             skip_bad=self._given("skip_bad"),
-            warnings=tuple(order_warnings(tiers)),
+            warnings=(*order_warnings(tiers), *self._check_warnings(spec)),
         )
 
     def _given(self, key: str) -> Any:
@@ -284,9 +284,17 @@ class _Reader:
             return JobSpec.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            key = str(first["loc"][0]) if first["loc"] else "name"
+            # What concerns no single key is the check, which may name a tier.
+            key = str(first["loc"][0]) if first["loc"] else "check"
             text = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             raise UsageError(f"{self._place(key)}: {text}.") from None
+
+    def _check_warnings(self, spec: JobSpec) -> list[str]:
+        if spec.check is None or spec.gold is not None or not spec.check_needs_gold:
+            return []
+        what = f"check {spec.check!r} compares answers with right ones, and no column holds any"
+        place = self._place("check")
+        return [f"{place}: {what} (--gold, or gold: in the job file): it will decide nothing."]
 
     def _judge(self, spec: JobSpec) -> None:
         place = self._place("output" if spec.check is None else "check")

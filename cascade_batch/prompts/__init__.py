@@ -16,9 +16,12 @@ What a template can rely on, beyond Jinja2 itself:
 - Steps (loop rounds, calls), range, and the length of what comes out are limited. That stops slips;
   a template is code that its author runs on their own machine, and not all of its ways to waste
   memory are closed.
+
+`judge_prompt` asks a judge tier about an answer to such a prompt.
 """
 
 from cascade_batch.prompts.errors import PromptError
+from cascade_batch.prompts.judge import judge_prompt
 from cascade_batch.prompts.maker import FormGuard, PromptMaker, compile_prompt
 from cascade_batch.prompts.templates import MAX_PROMPT_CHARS, MAX_STEPS
 
@@ -29,4 +32,5 @@ __all__ = [
     "PromptError",
     "PromptMaker",
     "compile_prompt",
+    "judge_prompt",
 ]

@@ -1,11 +1,13 @@
 """Evidence about answers: signals read from a reply, checks, and the probability of being right.
 
-Three steps, each pure:
+Steps, each pure:
 
-1. `signals_of` reads from a reply what the model itself gave away: its log-probabilities.
+1. `signals_of` reads from a reply what the model itself gave away: its log-probabilities, its doubts.
 2. `make_judge` builds, once per job, the function that reads a value from an answer's text and holds
-   it against the declared output and the check.
-3. `estimate_quality` turns all evidence of a job into the probability that each held answer is right.
+   it against the declared output, the check and gold. `checks` lists all checks.
+3. `value_key` makes a number of a value, equal for answers that say the same.
+4. `read_word` reads what a judge tier says about an answer (`judge:TIER`).
+5. `estimate_quality` turns all evidence of a job into the probability that each held answer is right.
 
 An answer that fits the declared output is not thereby a right one: `passed` is True only where a check
 had something to hold the answer against.
@@ -19,14 +21,20 @@ from cascade_batch.quality.calibration import (
 )
 from cascade_batch.quality.judging import Judge, make_judge
 from cascade_batch.quality.signals import confidence_of, signals_of
+from cascade_batch.quality.values import value_key
+from cascade_batch.quality.verdicts import YES_NO, Word, read_word
 
 __all__ = [
+    "YES_NO",
     "Estimate",
     "Evidence",
     "Judge",
+    "Word",
     "confidence_of",
     "estimate_quality",
     "expected_quality",
     "make_judge",
+    "read_word",
     "signals_of",
+    "value_key",
 ]

@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from regex import Match
+
 from cascade_batch.domain.job import Output
 from cascade_batch.quality.json_text import make_json_parser
+from cascade_batch.quality.patterns import UserPattern
 from cascade_batch.quality.text import EDGES, fold, fold_edges, shorten
 
 
@@ -33,7 +36,8 @@ def make_parser(output: Output) -> Parser:
     """The parser for a declared output.
 
     Raises:
-        UsageError: The output's JSON schema is no valid schema, or refers to one that it does not hold.
+        UsageError: The output's JSON schema is no valid schema, or refers to one that it does not hold;
+            its pattern is no regular expression.
     """
     if output.choices is not None:
         return ChoiceParser(output.choices)
@@ -49,24 +53,24 @@ def _parse_free_text(text: str) -> Any:
 
 
 def _make_pattern_parser(pattern: str) -> Parser:
-    compiled = re.compile(pattern)
+    compiled = UserPattern(pattern, "output.pattern")
     shown = shorten(pattern)
 
-    def value_of(match: re.Match[str]) -> str:
-        group = match.group(1) if compiled.groups else None
-        return match.group() if group is None else group
+    def value_of(match: Match[str]) -> str:
+        group = match.group(1) if compiled.has_groups else None
+        return str(match.group() if group is None else group)
 
     def parse(text: str) -> Any:
         text = text.strip()
-        whole = compiled.fullmatch(text)
-        if whole is not None:
-            return value_of(whole)
-        found: set[str] = set()
-        for match in compiled.finditer(text):
-            if match.group():
-                found.add(value_of(match))
-                if len(found) > 1:
-                    return Unfit(f"several parts of the answer match the pattern {shown}")
+        try:
+            whole = compiled.fullmatch(text)
+            if whole is not None:
+                return value_of(whole)
+            found = {value_of(match) for match in compiled.find_all(text) if match.group()}
+        except TimeoutError:
+            return Unfit(f"the pattern {shown} takes too long to be looked for in the answer")
+        if len(found) > 1:
+            return Unfit(f"several parts of the answer match the pattern {shown}")
         if not found:
             return Unfit(f"no part of the answer matches the pattern {shown}")
         return found.pop()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 from cascade_batch.domain.answer import Reply, Signals
 from cascade_batch.domain.job import Output
 from cascade_batch.quality.text import EDGES
+from cascade_batch.quality.wording import hedges, refuses
 
 _LOWEST_LOGPROB = -9999.0
 """Servers write minus infinity in several ways; this one survives JSON and arithmetic."""
@@ -25,25 +27,47 @@ def signals_of(reply: Reply, output: Output) -> Signals:
     the log of the chosen one's share among them, variants of case and leading space summed; choices that
     the server did not list are given as much of the unlisted mass as they can have. Where the first token
     does not tell, it is the sum over the tokens, provided that the text is the choice and nothing else.
-    `extra` holds `refusal` where the model declined.
+
+    `extra` holds, each only where it applies:
+
+    - `logprob_q10`, `logprob_q50`: the log-probability that 10 % and 50 % of the tokens stay below, of an
+      answer of two tokens or more (of a single one it would be `logprob_mean`);
+    - `refusal`: true; the provider says that the model declined, so that the answer fits nothing;
+    - `refusal_words`: true; the text begins by declining (see `wording`); it may fit all the same;
+    - `hedge_words`: true; the text says that it may be wrong.
+
+    The answer's length is part of its usage.
     """
     logprobs = reply.logprobs
+    text = reply.text
+    extra: dict[str, Any] = {}
+    if reply.refusal:
+        extra["refusal"] = True
+    if refuses(text):
+        extra["refusal_words"] = True
+    if hedges(text):
+        extra["hedge_words"] = True
     if not logprobs and not reply.top_logprobs:
-        return Signals(extra={"refusal": True}) if reply.refusal else Signals()
+        return Signals(extra=extra)
     total = mean = lowest = None
     if logprobs:
         total = _bounded(sum(logprobs))
         mean = total / len(logprobs)
         lowest = _bounded(min(logprobs))
+        if len(logprobs) > 1:
+            ordered = sorted(logprobs)
+            last = len(ordered) - 1
+            extra["logprob_q10"] = _short(ordered[(last + 5) // 10])
+            extra["logprob_q50"] = _short(ordered[last // 2])
     label = None
     if output.choices is not None:
-        label = _label_logprob(reply.text, reply.top_logprobs, total, _labels(output.choices))
+        label = _label_logprob(text, reply.top_logprobs, total, _labels(output.choices))
     return Signals(
         logprob_mean=mean,
         logprob_min=lowest,
         logprob_sum=total,
         label_logprob=label,
-        extra={"refusal": True} if reply.refusal else {},
+        extra=extra,
     )
 
 
@@ -142,3 +166,8 @@ def _share(top_logprobs: dict[str, float], chosen: int, labels: _Labels) -> floa
 
 def _bounded(logprob: float) -> float:
     return max(_LOWEST_LOGPROB, min(logprob, 0.0))
+
+
+def _short(logprob: float) -> float:
+    """Six significant digits, as it is stored as text: those near 0, which matter most, keep theirs."""
+    return float(f"{_bounded(logprob):.6g}")

@@ -13,10 +13,11 @@ def passed(check, text, gold, output=None, **kwargs):
     return make_judge(output or Output(), check, **kwargs).judge(text, gold).passed
 
 
-@pytest.mark.parametrize("check", ["exact", "numeric", "json", "contains", None])
-@pytest.mark.parametrize("gold", [None, "", "  "])
+@pytest.mark.parametrize("check", ["exact", "normalised", "numeric", "json", "contains", None])
+@pytest.mark.parametrize("gold", [None, "", "  ", "[]"])
 def test_a_row_without_gold_is_undecided(check, gold):
-    assert passed(check, "42", gold) is None
+    if (check, gold) != ("json", "[]"):
+        assert passed(check, "42", gold) is None
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,116 @@ def test_a_row_without_gold_is_undecided(check, gold):
 )
 def test_exact_ignores_case_space_and_surrounding_punctuation_only(text, gold, right):
     assert passed("exact", text, gold) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("The Beatles!", "beatles", True),
+        ("the U.S.", "US", True),
+        ("a well-known man", "well known man", True),
+        ("Paris, France", "Paris France", True),
+        ("It's 1,000.50", "its 1000.5", True),
+        ("1.5", "15", False),
+        ("-5", "5", False),
+        ("10-12", "1012", False),
+        ("50%", "50", False),
+        ("C#", "C", False),
+        ("vitamin A", "vitamin", False),
+        ("A", "(A)", True),
+        ("हिन्दी", "हनद", False),
+        ("Paris or Rome", "Paris", False),
+    ],
+)
+def test_normalised_ignores_punctuation_and_articles_but_nothing_that_carries_meaning(
+    text, gold, right
+):
+    assert passed("normalised", text, gold) is right
+    assert passed("normalized", text, gold) is right
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "gold", "right"),
+    [
+        ("exact", "rome", '["Paris", "Rome"]', True),
+        ("exact", "Oslo", '["Paris", "Rome"]', False),
+        ("exact", '["Paris", "Rome"]', '["Paris", "Rome"]', True),
+        ("normalised", "The City of Light", '["Paris", "city of light"]', True),
+        ("numeric", "about 4", "[3, 4.0]", True),
+        ("numeric", "5", "[3, 4]", False),
+        ("numeric:abs=1", "5", "[3, 4]", True),
+        ("contains", "I say Rome.", '["Paris", "Rome"]', True),
+        ("exact", "x", '["x", ""]', True),
+        ("exact", '[{"a": 1}]', '[{"a": 1}]', True),
+        ("exact", "[sic]", "[sic]", True),
+    ],
+)
+def test_gold_may_list_several_accepted_answers(check, text, gold, right):
+    assert passed(check, text, gold) is right
+
+
+def test_gold_may_list_several_choices():
+    output = Output(choices=("up", "down", "none"))
+    assert passed("choice", "Down", '["up", "down"]', output) is True
+    assert passed("choice", "none", '["up", "down"]', output) is False
+    assert passed("choice", "none", '["sideways"]', output) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "right"), [("id: A-17", True), ("id: a-17", False), ("17", False)]
+)
+def test_a_pattern_decides_without_gold(text, right):
+    assert passed("regex:[A-Z]-[0-9]+", text, None) is right
+
+
+def test_a_pattern_with_a_colon_is_taken_whole_and_looks_at_json_as_it_is_written():
+    assert passed("regex:^Answer: (yes|no)$", "Answer: no", None) is True
+    assert passed('regex:"label": "(up|down)"', '{"label": "up"}', None, OBJECT) is True
+
+
+def test_a_pattern_is_audited_on_gold():
+    judge = make_judge(Output(), "regex:^[a-z]+$")
+    assert judge.judge("paris", "Paris").matches_gold is True
+    assert judge.judge("london", "Paris").matches_gold is False
+    assert judge.judge("london", "Paris").passed is True
+    assert judge.judge("paris", None).matches_gold is None
+
+
+def test_a_pattern_that_would_take_years_decides_nothing_and_says_so():
+    judgement = make_judge(Output(), "regex:^(a|aa)+$").judge("a" * 300 + "b", None)
+    assert judgement.passed is None
+    assert "takes too long" in judgement.error
+    assert judgement.value is not None
+
+
+def test_hundreds_of_answers_that_no_pattern_can_be_found_in_do_not_hold_up_a_worker():
+    judge = make_judge(Output(pattern="(?:a|aa)+$"), "regex:(a|aa)+$")
+    # Each of them would be years; the test's own time-out is what would notice.
+    for _ in range(300):
+        assert judge.judge("a" * 300 + "b", None).value is None
+    assert judge.judge("aaa", None).passed is True
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(UsageError, match="no regular expression"):
+        make_judge(Output(), "regex:(")
+
+
+def test_a_judge_decides_nothing_by_itself_and_is_audited_on_gold():
+    judge = make_judge(Output(choices=("up", "down")), "judge:large")
+    assert judge.judge("up", "down") == judge.judge("up", "down")
+    assert judge.judge("up", "down").passed is None
+    assert judge.judge("up", "down").matches_gold is False
+    assert judge.judge("up", None).matches_gold is None
+    assert judge.judge("sideways", None).passed is False
+
+
+def test_where_the_check_compares_with_gold_its_word_is_golds():
+    judge = make_judge(Output(), "exact")
+    assert judge.judge("x", "x").matches_gold is True
+    assert judge.judge("x", "y").matches_gold is False
+    assert judge.judge("x", None).matches_gold is None
+    assert judge.judge("  ", "y").matches_gold is False
 
 
 @pytest.mark.parametrize(
@@ -58,6 +169,13 @@ def test_exact_ignores_case_space_and_surrounding_punctuation_only(text, gold, r
         ("numeric:0.01", "100.9", "100", True),
         ("numeric:0.01", "101.1", "100", False),
         ("numeric:0.01", "-0.005", "0", True),
+        ("numeric:rel=0.01", "100.9", "100", True),
+        ("numeric:abs=0.5", "100.5", "100", True),
+        ("numeric:abs=0.5", "100.51", "100", False),
+        ("numeric:abs=0.5", "0.5", "0", True),
+        ("numeric:abs=2, rel=0.1", "111", "100", False),
+        ("numeric:abs=2, rel=0.1", "109", "100", True),
+        ("numeric:rel=0.1,abs=20", "119", "100", True),
         ("numeric", "42", "many", None),
     ],
 )
@@ -143,7 +261,19 @@ def test_a_failed_check_says_what_was_expected():
 
 
 @pytest.mark.parametrize(
-    "check", ["fuzzy", "exact:1", "python", "python:", "contains:x", "judge", ""]
+    "check",
+    [
+        "fuzzy",
+        "exact:1",
+        "python",
+        "python:",
+        "contains:x",
+        "judge",
+        "judge:",
+        "regex",
+        "regex:",
+        "",
+    ],
 )
 def test_an_unknown_check_is_refused_and_the_known_ones_are_listed(check):
     with pytest.raises(UsageError) as caught:
@@ -151,13 +281,14 @@ def test_an_unknown_check_is_refused_and_the_known_ones_are_listed(check):
     assert "numeric:TOLERANCE" in caught.value.hint
 
 
-def test_a_judge_is_refused_as_not_available_yet():
-    with pytest.raises(UsageError, match="not available yet"):
-        make_judge(Output(), "judge:large")
-
-
-@pytest.mark.parametrize("check", ["numeric:x", "numeric:-1", "numeric:2", "numeric:nan"])
-def test_a_tolerance_must_be_a_share(check):
+@pytest.mark.parametrize(
+    "check",
+    [
+        *("numeric:x", "numeric:-1", "numeric:2", "numeric:nan", "numeric:abs=", "numeric:abs=-1"),
+        *("numeric:rel=2", "numeric:abs=1,abs=2", "numeric:0.1,rel=0.1", "numeric:within=3"),
+    ],
+)
+def test_a_tolerance_must_be_a_share_or_an_amount(check):
     with pytest.raises(UsageError, match="tolerance"):
         make_judge(Output(), check)
 
@@ -196,6 +327,13 @@ def test_a_fault_of_a_users_function_leaves_the_row_undecided_and_is_reported(tm
     assert judgement.passed is None
     assert judgement.value == "x"
     assert "check f" in judgement.error
+
+
+def test_a_users_function_that_is_given_gold_is_what_compares_with_it(tmp_path):
+    source = "def f(value, gold): return gold == 'tests: x'"
+    assert user_check(tmp_path, source, gold="tests: x").matches_gold is True
+    assert user_check(tmp_path, source, gold="tests: y").matches_gold is False
+    assert user_check(tmp_path, "def f(value, gold): return True").matches_gold is None
 
 
 def test_two_jobs_may_each_have_a_module_of_the_same_name_and_edits_count(tmp_path):

@@ -1,12 +1,15 @@
 """Signals: what log-probabilities say about an answer and about the choice in it."""
 
+import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cascade_batch.domain.answer import Reply
 from cascade_batch.domain.job import Output
-from cascade_batch.quality import confidence_of, signals_of
+from cascade_batch.quality import confidence_of, make_judge, signals_of
 
 UP_DOWN = Output(choices=("up", "down", "none"))
 
@@ -39,8 +42,61 @@ def test_minus_infinity_becomes_a_number_that_json_can_hold():
 
 
 def test_a_refusal_is_kept_as_a_signal():
-    assert signals_of(Reply("I can't", refusal=True), Output()).extra == {"refusal": True}
+    assert signals_of(Reply("No.", refusal=True), Output()).extra == {"refusal": True}
     assert signals_of(Reply("I can", logprobs=(-1.0,)), Output()).extra == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "refuses", "hedges"),
+    [
+        ("I'm sorry, but I can't help with that.", True, False),
+        ("I cannot answer this.", True, False),
+        ("As an AI language model, I have no opinion.", True, False),
+        ("I’m not sure, but Paris?", False, True),  # noqa: RUF001
+        ("Paris, I think", False, True),
+        ("It cannot be determined from the text.", False, True),
+        ("Paris", False, False),
+        ("up", False, False),
+        ("", False, False),
+        ("The song is called 'Paris'. " * 20 + "I cannot dance.", False, False),
+        ("word " * 1000 + "so my best guess is Paris", False, True),
+    ],
+)
+def test_words_of_refusal_and_of_doubt_are_flagged(text, refuses, hedges):
+    extra = signals_of(Reply(text), Output()).extra
+    assert ("refusal_words" in extra) is refuses
+    assert ("hedge_words" in extra) is hedges
+
+
+def test_a_flag_is_no_verdict():
+    judgement = make_judge(Output(), "exact").judge("I cannot", "I cannot")
+    assert judgement.passed is True
+
+
+def test_quantiles_say_how_the_tokens_spread():
+    logprobs = tuple(-n / 10 for n in range(11))
+    extra = signals_of(Reply("eleven tokens", logprobs=logprobs), Output()).extra
+    assert extra == {"logprob_q10": -0.9, "logprob_q50": -0.5}
+    assert signals_of(Reply("one", logprobs=(-0.5,)), Output()).extra == {}
+
+
+@given(st.lists(st.floats(-50, 0), min_size=2, max_size=40))
+def test_quantiles_lie_between_the_least_and_the_mean_is_within(logprobs):
+    signals = signals_of(Reply("x", logprobs=tuple(logprobs)), Output())
+    least, q10, q50 = (
+        signals.logprob_min,
+        signals.extra["logprob_q10"],
+        signals.extra["logprob_q50"],
+    )
+    slack = 1e-4 * abs(least)
+    assert least - slack <= q10 <= q50 + slack
+    assert q50 <= max(logprobs) + slack
+
+
+def test_what_is_kept_survives_json():
+    signals = signals_of(Reply("x", logprobs=(-0.1, -math.inf, -1e-9)), Output())
+    assert json.loads(json.dumps(signals.extra, allow_nan=False)) == signals.extra
+    assert signals.extra["logprob_q50"] == -0.1
 
 
 def test_variants_of_case_and_space_count_for_the_same_choice():

@@ -281,3 +281,35 @@ def test_tiers_are_looked_for_in_order(folder, write, tmp_path):
     write("given.yaml", tiers("of-option"))
     with_option = JobOptions(job_file=Path("job.yaml"), tiers_file=Path("given.yaml"))
     assert first_tier(with_option) == "of-option"
+
+
+def test_a_judge_must_be_a_tier_of_the_job(folder, write):
+    write("tiers.yaml")
+    write("job.yaml", "data: d.csv\nbudget: 1\ncheck: judge:huge\n")
+
+    with pytest.raises(UsageError, match=r"job.yaml:3:8: check: .*'judge:huge'.*small, large"):
+        read_job(JobOptions(job_file=Path("job.yaml")))
+    with pytest.raises(UsageError, match=r"--check: .*no tier"):
+        read_job(JobOptions(data="d.csv", budget="1", check="judge:nobody"))
+
+    spec = read_job(JobOptions(data="d.csv", budget="1", check="judge:large")).spec
+    assert spec.judge_tier_no == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "gold", "warned"),
+    [
+        ("exact", None, True),
+        ("json:label", None, True),
+        ("exact", "label", False),
+        ("regex:^yes", None, False),
+        ("judge:large", None, False),
+        (None, None, False),
+    ],
+)
+def test_a_check_that_needs_gold_says_so_where_there_is_none(folder, write, check, gold, warned):
+    write("tiers.yaml")
+
+    request = read_job(JobOptions(data="d.csv", budget="1", check=check, gold=gold))
+
+    assert any("decide nothing" in warning for warning in request.warnings) is warned
