@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 METADATA = sa.MetaData(schema="cascade_store")
 _TIME = sa.TIMESTAMP(timezone=True)
-_PARTITION = re.compile(r"(row|answer|choice)_\d+(_.*)?\Z")
+_PARTITION = re.compile(r"(row|answer|choice|decision)_\d+(_.*)?\Z")
 
 
 def belongs_to_the_models(
@@ -62,6 +62,10 @@ JOB = sa.Table(
     sa.Column("planned_calls", sa.BigInteger),
     sa.Column("plan_failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("finished_at", _TIME),
+    sa.Column("labels", sa.Text),
+    sa.Column("plan_below", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("plan_not_before", _TIME),
+    sa.Column("plan_generation", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 
@@ -109,6 +113,8 @@ ROW = sa.Table(
     sa.Column("gold", sa.Text),
     sa.Column("worst_nanousd", ARRAY(sa.BigInteger), nullable=False),
     sa.Column("input", JSONB, nullable=False),
+    sa.Column("input_bytes", sa.Integer),
+    sa.Column("stratum", sa.Integer),
     postgresql_partition_by="LIST (job_id)",
 )
 
@@ -154,6 +160,35 @@ CHOICE = sa.Table(
     postgresql_partition_by="LIST (job_id)",
 )
 
+WAVE = sa.Table(
+    "wave",
+    METADATA,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("wave", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("planned_at", _TIME, nullable=False, server_default=_now()),
+    sa.Column("price_of_money", sa.Double, nullable=False),
+    sa.Column("free_nanousd", sa.BigInteger, nullable=False),
+    sa.Column("purchases", sa.Integer, nullable=False),
+    sa.Column("basis", sa.Text),
+    sa.Column("extra", JSONB),
+    _job_fk("wave"),
+)
+
+DECISION = sa.Table(
+    "decision",
+    METADATA,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("row_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tier_no", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("action", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("wave", sa.Integer, nullable=False),
+    sa.Column("expected_nanousd", sa.BigInteger, nullable=False),
+    sa.Column("gain", sa.REAL, nullable=False),
+    sa.Column("draw_probability", sa.REAL, nullable=False),
+    sa.Column("reason", sa.SmallInteger, nullable=False),
+    postgresql_partition_by="LIST (job_id)",
+)
+
 CHUNK = sa.Table(
     "chunk",
     METADATA,
@@ -176,6 +211,10 @@ CHUNK = sa.Table(
     _count("reserved_nanousd"),
     _count("lent_nanousd"),
     sa.Column("in_flight", ARRAY(sa.Integer)),
+    sa.Column("action", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("sample_no", sa.SmallInteger, nullable=False, server_default="0"),
+    _count("promised_nanousd"),
+    sa.Column("fence_parts", ARRAY(sa.BigInteger)),
     _job_fk("chunk"),
 )
 sa.Index(
