@@ -12,6 +12,8 @@ import orjson
 from cascade_batch.domain.money import usd_per_mtok_to_picousd
 from cascade_batch.errors import UsageError
 
+HIGHEST_USD_PER_MTOK = 10**5
+
 
 @dataclass(frozen=True, slots=True)
 class TierPrice:
@@ -33,29 +35,45 @@ def read_prices(path: Path, tiers: Sequence[str] | None) -> tuple[str, tuple[Tie
     Raises:
         UsageError: There is no file of prices, it can't be read, or it has none for a tier.
     """
+    name, prices = _read_all(path)
+    wanted = tuple(prices) if tiers is None else tuple(tiers)
+    for tier in wanted:
+        if tier not in prices:
+            raise UsageError(
+                f"{price_path(path)} has no price for a tier {tier!r}.",
+                hint=f"Its tiers are {', '.join(prices)}.",
+            )
+    if len(set(wanted)) < max(len(wanted), 2):
+        raise UsageError("A replay needs two different tiers or more, each named once.")
+    return name, tuple(prices[tier] for tier in wanted)
+
+
+def tier_names(path: Path) -> tuple[str, ...]:
+    """Names of all tiers of a set, cheap to dear; raises like `read_prices`."""
+    return tuple(_read_all(path)[1])
+
+
+def _read_all(path: Path) -> tuple[str, dict[str, TierPrice]]:
     beside = price_path(path)
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     try:
         read = orjson.loads(beside.read_bytes())
         prices = {price.name: price for price in map(_price, read["tiers"])}
-        name = str(read.get("name") or beside.stem)
+        return str(read.get("name") or beside.stem), prices
     except FileNotFoundError:
         raise UsageError(
             f"{path} has no prices: there is no file {beside}.", hint=_NEEDED
         ) from None
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (
+        orjson.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        OSError,
+    ) as error:
         raise UsageError(f"{beside} holds no prices: {_reason(error)}.", hint=_NEEDED) from None
-    wanted = tuple(prices) if tiers is None else tuple(tiers)
-    for tier in wanted:
-        if tier not in prices:
-            raise UsageError(
-                f"{beside} has no price for a tier {tier!r}.",
-                hint=f"Its tiers are {', '.join(prices)}.",
-            )
-    if len(set(wanted)) < max(len(wanted), 2):
-        raise UsageError("A replay needs two different tiers or more, each named once.")
-    return name, tuple(prices[tier] for tier in wanted)
 
 
 _NEEDED = (
@@ -67,7 +85,7 @@ _NEEDED = (
 def _price(tier: Any) -> TierPrice:
     given, made = tier["input_usd_per_mtok"], tier["output_usd_per_mtok"]
     for usd in (given, made):
-        if not isinstance(usd, int | float) or not 0 <= usd < 1e6:
+        if not isinstance(usd, int | float) or not 0 <= usd <= HIGHEST_USD_PER_MTOK:
             raise ValueError(f"{usd!r} is no price")
     return TierPrice(
         str(tier["name"]), usd_per_mtok_to_picousd(given), usd_per_mtok_to_picousd(made)

@@ -29,8 +29,11 @@ from numpy.typing import NDArray
 from cascade_batch.domain.money import PICOUSD_PER_NANOUSD
 from cascade_batch.errors import DataError, UsageError
 from cascade_batch.policy.view import Amounts, Bools, Floats, Keys, Signals
-from cascade_batch.replay.prices import TierPrice, read_prices
+from cascade_batch.replay.prices import TierPrice, read_prices, tier_names
 from cascade_batch.replay.values import read_values
+
+MOST_TOKENS = 10**7
+"""The most tokens of a call: with the highest price, what a 64-bit sum of pico-dollars holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,41 @@ def read_set(path: Path | str, tiers: Sequence[str] | None = None) -> RecordedSe
     return reader.finish(name, prices)
 
 
+def draw_rows(set_: RecordedSet, n_rows: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Places of so many rows drawn at random without replacement, in random order; of all, if there are
+    no more."""
+    return rng.permutation(len(set_))[:n_rows]
+
+
 def sample_rows(set_: RecordedSet, n_rows: int, rng: np.random.Generator) -> RecordedSet:
-    """So many rows drawn at random without replacement, in random order; all, if there are no more."""
-    return set_.take(rng.permutation(len(set_))[:n_rows])
+    """The rows that `draw_rows` draws."""
+    return set_.take(draw_rows(set_, n_rows, rng))
+
+
+def read_mix(paths: Sequence[Path | str], tiers: Sequence[Sequence[str]]) -> RecordedSet:
+    """Read several sets as one, see `mix`.
+
+    Args:
+        paths: The files; the first set names the tiers.
+        tiers: The tiers to keep: none, for all; one list for all sets, of which a further set whose tiers
+            are called otherwise keeps all its own; or a list for each set.
+
+    Raises:
+        UsageError: As `read_set` and `mix`, or the number of lists is neither.
+        DataError: As `read_set`.
+    """
+    if len(tiers) > 1 and len(tiers) != len(paths):
+        raise UsageError(
+            f"There are {len(paths)} sets, and tiers for {len(tiers)}.",
+            hint="Name the tiers of all sets at once, or of each, joined by +: a,b,c+d,e,f.",
+        )
+    sets = []
+    for place, path in enumerate(paths):
+        wanted = tiers[min(place, len(tiers) - 1)] if tiers else None
+        if place and len(tiers) == 1 and not set(tiers[0]) <= set(tier_names(Path(path))):
+            wanted = None
+        sets.append(read_set(path, wanted))
+    return mix(sets)
 
 
 def mix(sets: Sequence[RecordedSet]) -> RecordedSet:
@@ -195,15 +230,15 @@ class _Reader:
             given, made = outcome["input_tokens"], outcome["output_tokens"]
             confidence = math.nan if logprob is None else min(float(logprob), 0.0)
             text = outcome["text"] or ""
-            bad = not isinstance(text, str) or not 0 <= score <= 1 or min(given, made) < 0
-            bad = bad or not isinstance(given, int) or not isinstance(made, int)
+            bad = not isinstance(text, str) or not 0 <= score <= 1
+            bad = bad or not all(_is_count(tokens) for tokens in (given, made))
         except (KeyError, TypeError, ValueError, AttributeError):
             bad = True
         if bad:
             raise self._error(
                 line_no,
                 f"the outcome of {tier!r} needs a `text`, a `score` from 0 to 1, `input_tokens` and"
-                " `output_tokens` of 0 or more, and a `logprob` that is a number or null",
+                f" `output_tokens` from 0 to {MOST_TOKENS:,}, and a `logprob` that is a number or null",
             )
         self._input.append(given)
         self._output.append(made)
@@ -233,6 +268,10 @@ class _Reader:
             stratum=np.array(self._stratum, np.int32),
             stratum_names=tuple(self._strata),
         )
+
+
+def _is_count(tokens: Any) -> bool:
+    return isinstance(tokens, int) and 0 <= tokens <= MOST_TOKENS
 
 
 def _price(prices: Sequence[TierPrice], given: Amounts, made: Amounts) -> Amounts:

@@ -26,8 +26,8 @@ from cascade_batch.replay.recorded import RecordedSet
 
 def budget_range(set_: RecordedSet, n_budgets: int) -> Amounts:
     """Budgets in equal steps, in nano-dollars: from all rows on the first tier to all on the last."""
-    total = set_.total_nanousd()
-    return np.linspace(int(total[0]), int(total[-1]), n_budgets).round().astype(np.int64)
+    first, last = set_.total_nanousd()[[0, -1]].tolist()
+    return np.linspace(first, max(first, last), n_budgets).round().astype(np.int64)
 
 
 def hull(set_: RecordedSet, budgets: Amounts) -> Floats:

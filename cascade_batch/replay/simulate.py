@@ -130,6 +130,7 @@ class _Job:
         self._budget = budget_nanousd
         self._labels = regime.labels
         self._word = draw_word(regime, set_.score, np.random.default_rng((seed, 1)))
+        self._reserve = reserve
         self._reserved = set_.cost_nanousd if reserve == Reserve.RECORDED else set_.worst_nanousd
         self._fence = _fence(set_, reserve)
         self._left = budget_nanousd - int(self._fence.sum())
@@ -197,8 +198,11 @@ class _Job:
         )
 
     def _told_fence(self) -> Amounts:
-        """[N] the fence's sum, shared out by worst case, so that no row's cost is told before it is paid."""
+        """[N] the fence. One of recorded costs is told as a sum, shared out by worst case, so that no row's
+        cost is told before it is paid."""
         unanswered = ~self._held.any(axis=1)
+        if self._reserve == Reserve.WORST:
+            return np.where(unanswered, self._fence, 0)
         weight = np.where(unanswered, self._set.worst_nanousd[:, 0], 0).astype(np.float64)
         total = int(self._fence[unanswered].sum())
         return np.asarray(weight * (total / max(weight.sum(), 1.0)), np.int64)
