@@ -39,14 +39,17 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
                 "differences": report.differences,
                 "rows": report.rows,
                 "answers": report.answers,
+                "verdicts": report.verdicts,
                 "entries": report.entries,
                 **asdict(report.balance),
             }
         )
     elif report.is_ok:
         balance = report.balance
+        verdicts = f" and {report.verdicts:,} verdicts" if report.verdicts else ""
         click.echo(
-            f"OK: {report.entries:,} entries, {report.answers:,} answers to {report.rows:,} rows;"
+            f"OK: {report.entries:,} entries, {report.answers:,} answers{verdicts} to"
+            f" {report.rows:,} rows;"
             f" {format_usd(balance.spent_nanousd)} of {format_usd(balance.budget_nanousd)} spent."
         )
     else:

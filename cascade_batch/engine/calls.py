@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from cascade_batch.domain.answer import Answered, Outcome, RefusalKind, Refused, Unknown
 from cascade_batch.domain.tier import Tier
-from cascade_batch.engine.open_chunk import OpenChunk, RowTask
+from cascade_batch.engine.chunk_rows import RowTask
+from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.errors import CascadeError
 from cascade_batch.providers import Providers, worst_case_nanousd
 from cascade_batch.providers.limits import GateClosedError, Gates, TierGate
@@ -170,17 +171,16 @@ class Calls:
 
     def _body(self, chunk: OpenChunk, task: RowTask) -> bytes | Refused:
         """The request, if it can be made and can't cost more than what was reserved for it."""
-        context = chunk.context
         try:
-            prompt = context.makers[chunk.lease.tier_no].prompt_for(task.fields)
-            body = self.providers.request_body(chunk.tier, prompt, context.spec.output)
+            prompt, output = chunk.purchase.question(task)
+            body = self.providers.request_body(chunk.tier, prompt, output)
             worst = worst_case_nanousd(chunk.tier, len(body), text_only=prompt.text_only)
         except Exception as error:
             # It could be made at submission; a template may depend on the time, or on chance.
             return Refused(RefusalKind.ROW, f"the request can't be made: {fault(error)}")
         if worst > task.want.worst_nanousd:
             # Never send what was not reserved.
-            return Refused(RefusalKind.ROW, "the prompt is longer now than when it was submitted")
+            return Refused(RefusalKind.ROW, "the prompt is longer now than when it was bounded")
         return body
 
     def _book(self, sending: _Sending, outcome: Outcome) -> None:
@@ -207,7 +207,7 @@ class Calls:
                     return
         chunk.finish(task, outcome)
         if task.tries:
-            chunk.context.tries.pop((task.row_no, chunk.lease.tier_no), None)
+            chunk.context.tries.pop((task.row_no, chunk.lease.buys), None)
         if any(c.ready for c in self.chunks.values()):
             # A slot came free: it is filled at once, by whichever chunk has a call for it.
             self.pump()
@@ -218,7 +218,7 @@ class Calls:
             task.others_answered = self._answered[gate]
         task.tries += 1
         task.attempts += self._answered[gate] > task.others_answered
-        chunk.context.tries[task.row_no, chunk.lease.tier_no] = task.tries
+        chunk.context.tries[task.row_no, chunk.lease.buys] = task.tries
         if task.attempts >= SERVER_ATTEMPTS or task.tries >= SERVER_TRIES:
             return None
         return float(RETRY_BASE_S * 2 ** min(task.tries - 1, 6))

@@ -10,6 +10,7 @@ import psycopg
 
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.row_bounds import prompt_makers
+from cascade_batch.ledger.lease import Buys
 from cascade_batch.prompts import PromptMaker
 from cascade_batch.quality import Judge, make_judge
 
@@ -22,7 +23,7 @@ class JobContext:
 
     Attributes:
         makers: A prompt maker per tier.
-        tries: (row, tier) -> how often this process sent the row to a server that was at fault.
+        tries: (row, purchase) -> how often this process sent the row to a server that was at fault.
         note: What this process noted on the job about an outage; None: nothing.
     """
 
@@ -31,7 +32,7 @@ class JobContext:
     spec: JobSpec
     makers: list[PromptMaker]
     judge: Judge
-    tries: dict[tuple[int, int], int] = field(default_factory=dict)
+    tries: dict[tuple[int, Buys], int] = field(default_factory=dict)
     note: str | None = None
 
 

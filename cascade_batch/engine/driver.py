@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +26,8 @@ from cascade_batch.engine.calls import Calls, fault
 from cascade_batch.engine.chunk_rows import load_rows
 from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContext, JobContexts
-from cascade_batch.engine.open_chunk import OpenChunk, RowTask
+from cascade_batch.engine.open_chunk import OpenChunk
+from cascade_batch.engine.purchases import least_tried_first, make_purchase
 from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import ChunkTurn, Grant, Lease, claim_chunks, expire_leases, take_turn
 from cascade_batch.providers import Providers
@@ -176,18 +176,14 @@ class Driver:
         return hungry, missing
 
     async def _open(self, lease: Lease, claimed_at: float) -> None:
-        turn = ChunkTurn(
-            chunk_id=lease.chunk_id,
-            fence=lease.fence,
-            turn_no=lease.turn_no,
-            job_id=lease.job_id,
-            tier_no=lease.tier_no,
-        )
+        turn = ChunkTurn.under(lease, turn_no=lease.turn_no)
         try:
             context = await self.database.call(lambda c: self.contexts.get(c, lease.job_id))
             if context is None:
                 return
             tasks = await self.database.call(lambda c: load_rows(c, lease))
+            purchase = make_purchase(context, lease)
+            bound = purchase.bound(tasks, self.providers)
         except Exception as error:
             if not isinstance(error, CascadeError):
                 logger.exception("chunk %s can't be opened", lease.chunk_id)
@@ -199,11 +195,13 @@ class Driver:
             lease=lease,
             context=context,
             tier=context.spec.tiers[lease.tier_no],
-            todo=_least_tried_first(tasks, context, lease.tier_no),
+            purchase=purchase,
+            todo=least_tried_first(bound.tasks, context, lease),
             valid_until=claimed_at + self.lease_s,
             renewed_at=claimed_at,
             turn=turn,
         )
+        chunk.turn.refusals += bound.refusals
         chunk.skip_hopeless()
         self._chunks[lease.chunk_id] = chunk
 
@@ -256,7 +254,7 @@ class Driver:
             chunk.valid_until = now + self.lease_s
             chunk.renewed_at = now
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
-            if turn.answers and chunk.context.note is not None:
+            if (turn.answers or turn.verdicts) and chunk.context.note is not None:
                 await self._note(chunk.context, None)
         await self._tell_drained(drained)
 
@@ -355,16 +353,6 @@ async def _set_note(
         " AND (reason IS NULL OR reason = %s)",
         (new, job_id, old),
     )
-
-
-def _least_tried_first(tasks: deque[RowTask], context: JobContext, tier_no: int) -> deque[RowTask]:
-    """Rows that a server at fault sent back come after the others: the few calls that an outage lets
-    through should not always be theirs."""
-    if not context.tries:
-        return tasks
-    for task in tasks:
-        task.tries = context.tries.get((task.row_no, tier_no), 0)
-    return deque(sorted(tasks, key=lambda task: task.tries))
 
 
 async def _is_drained(

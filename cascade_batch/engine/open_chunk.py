@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import heapq
-import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
-from cascade_batch.domain.answer import (
-    Answer,
-    Answered,
-    Judgement,
-    Outcome,
-    Refused,
-    Reply,
-    Signals,
-    Unknown,
-)
-from cascade_batch.domain.text import clean_text
+from cascade_batch.domain.answer import Answered, Outcome, Refused, Unknown
 from cascade_batch.domain.tier import Tier
+from cascade_batch.engine.chunk_rows import RowTask
 from cascade_batch.engine.context import JobContext
+from cascade_batch.engine.purchases import Purchase
 from cascade_batch.ledger import ChunkTurn, Grant, Lease
-from cascade_batch.ledger.turn import Want
-from cascade_batch.quality import signals_of
-
-logger = logging.getLogger(__name__)
 
 LOST_ATTEMPTS = 3
 """How many worst cases may be written off for one row on one tier before it is given up there: a row
 that kills its worker or never comes back must not eat the budget."""
-
-
-@dataclass(slots=True)
-class RowTask:
-    """A row to be asked of the chunk's tier.
-
-    Attributes:
-        lost: How many of its calls to this tier came to no known end.
-        tries: How often a server at fault, or none at all, made it be sent again.
-        attempts: Those of `tries` that came after other rows had been answered.
-        others_answered: Rows that the tier had answered when it first sent this one back, since the
-            chunk was opened; None: it did not.
-    """
-
-    want: Want
-    fields: dict[str, Any]
-    gold: str | None
-    lost: int
-    tries: int = 0
-    attempts: int = 0
-    others_answered: int | None = None
-
-    @property
-    def row_no(self) -> int:
-        """The row's number."""
-        return self.want.row_no
 
 
 @dataclass(slots=True)
@@ -71,6 +31,7 @@ class OpenChunk:
     lease: Lease
     context: JobContext
     tier: Tier
+    purchase: Purchase
     todo: deque[RowTask]
     valid_until: float
     turn: ChunkTurn
@@ -140,17 +101,11 @@ class OpenChunk:
         elif self.wants_more and wants > 0:
             turn.wants = [self.todo[i].want for i in range(min(wants, len(self.todo)))]
         turn.held = [
-            *self.in_flight,
-            *(task.row_no for task in self.ready),
-            *(row_no for _, row_no, _ in self.resting),
+            *(task.want for task in self.in_flight.values()),
+            *(task.want for task in self.ready),
+            *(task.want for _, _, task in self.resting),
         ]
-        self.turn = ChunkTurn(
-            chunk_id=turn.chunk_id,
-            fence=turn.fence,
-            turn_no=turn.turn_no + 1,
-            job_id=turn.job_id,
-            tier_no=turn.tier_no,
-        )
+        self.turn = ChunkTurn.under(self.lease, turn_no=turn.turn_no + 1)
         return turn
 
     @property
@@ -189,11 +144,13 @@ class OpenChunk:
     def finish(self, task: RowTask, outcome: Outcome) -> None:
         """Book what came of a call. (Whether to try again is for `Calls` to say: it knows the time.)"""
         # Made before the row leaves its place: what fails here is booked as lost, and nothing twice.
-        answer = self._answer(task, outcome.reply) if isinstance(outcome, Answered) else None
+        bought = (
+            self.purchase.bought(task, outcome.reply) if isinstance(outcome, Answered) else None
+        )
         del self.in_flight[task.row_no]
         match outcome:
-            case Answered() if answer is not None:
-                self.turn.settle(answer, task.want)
+            case Answered() if bought is not None:
+                self.turn.settle(bought, task.want)
             case Refused(message=message):
                 self.turn.refuse(task.want, message)
             case Unknown(reason, message):
@@ -205,41 +162,3 @@ class OpenChunk:
                     )
                 else:
                     self.todo.append(task)
-
-    def _answer(self, task: RowTask, reply: Reply) -> Answer:
-        text = clean_text(reply.text)
-        judgement, signals = self._judged(task, text, reply)
-        price = self.tier.bound_price
-        cost = (
-            task.want.worst_nanousd
-            if reply.usage is None
-            else price.cost_nanousd(reply.usage, reply.latency_ms / 1000)
-        )
-        return Answer(
-            row_no=task.row_no,
-            tier_no=self.lease.tier_no,
-            text=text,
-            value=judgement.value,
-            passed=judgement.passed,
-            error=judgement.error,
-            finish_reason=reply.finish_reason,
-            usage=reply.usage,
-            cost_nanousd=cost,
-            latency_ms=reply.latency_ms,
-            signals=signals,
-        )
-
-    def _judged(self, task: RowTask, text: str, reply: Reply) -> tuple[Judgement, Signals]:
-        context = self.context
-        try:
-            return (
-                context.judge.judge(
-                    text, task.gold, finish_reason=reply.finish_reason, refusal=reply.refusal
-                ),
-                signals_of(reply, context.spec.output),
-            )
-        except (Exception, SystemExit) as error:
-            # It is paid for: whatever is wrong with the judge, the text is kept.
-            logger.exception("an answer to row %s of %s can't be judged", task.row_no, context.name)
-            reason = f"the answer can't be judged: {type(error).__name__}: {error}"
-            return Judgement(None, None, clean_text(reason), has_value=False), Signals()

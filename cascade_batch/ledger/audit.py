@@ -1,4 +1,4 @@
-"""`audit`: re-adds the ledger and holds it against the answers, the leases and the rows."""
+"""`audit`: re-adds the ledger and holds it against answers, verdicts, leases and rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SELECT coalesce(sum(budget_nanousd), 0)::bigint, coalesce(sum(spent_nanousd), 0)
 _FACTS = """
 SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
           FROM cascade_store.answer WHERE job_id = :job) AS answers_cost,
+       (SELECT coalesce(sum(cost_nanousd), 0)::bigint
+          FROM cascade_store.verdict WHERE job_id = :job) AS verdicts_cost,
        (SELECT coalesce(sum(reserved_nanousd), 0)::bigint
           FROM cascade_store.chunk WHERE job_id = :job) AS leases_reserved,
        (SELECT coalesce(sum(amount_nanousd), 0)::bigint
@@ -24,6 +26,9 @@ SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
        (SELECT coalesce(sum(answers), 0)::bigint
           FROM cascade_store.job_tier WHERE job_id = :job) AS counted_answers,
        (SELECT count(*) FROM cascade_store.answer WHERE job_id = :job) AS answers,
+       (SELECT coalesce(sum(verdicts), 0)::bigint
+          FROM cascade_store.job_tier WHERE job_id = :job) AS counted_verdicts,
+       (SELECT count(text) FROM cascade_store.verdict WHERE job_id = :job) AS verdicts,
        (SELECT coalesce(sum(first_answers), 0)::bigint
           FROM cascade_store.job_tier WHERE job_id = :job) AS counted_rows,
        (SELECT count(DISTINCT row_no) FROM cascade_store.answer WHERE job_id = :job) AS answered_rows,
@@ -31,6 +36,10 @@ SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
        (SELECT count(*) FROM cascade_store.answer a WHERE a.job_id = :job AND NOT EXISTS (
            SELECT 1 FROM cascade_store.row r
             WHERE r.job_id = :job AND r.row_no = a.row_no)) AS answers_without_row,
+       (SELECT count(*) FROM cascade_store.verdict v WHERE v.job_id = :job AND NOT EXISTS (
+           SELECT 1 FROM cascade_store.answer a
+            WHERE a.job_id = :job AND a.row_no = v.row_no AND a.tier_no = v.tier_no
+              AND a.sample_no = 0)) AS verdicts_without_answer,
        (SELECT count(*) FROM cascade_store.chunk
          WHERE job_id = :job AND state <> 'done') AS open_chunks,
        (SELECT count(*) FROM cascade_store.chunk
@@ -49,6 +58,7 @@ class AuditReport:
     balance: Balance
     rows: int
     answers: int
+    verdicts: int
     entries: int
     differences: list[str] = field(default_factory=list)
 
@@ -59,7 +69,7 @@ class AuditReport:
 
 
 def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
-    """Hold a job's balance against its entries, answers, lost calls, leases and rows.
+    """Hold a job's balance against its entries, answers, verdicts, lost calls, leases and rows.
 
     Read in one snapshot, so that a running job can be audited as well.
     """
@@ -82,13 +92,14 @@ def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
         ("at risk against the entries", balance.at_risk_nanousd, at_risk),
         ("overrun against the entries", balance.overrun_nanousd, overrun),
         (
-            "spent and overrun against the answers' costs",
+            "spent and overrun against the costs of answers and verdicts",
             balance.spent_nanousd + balance.overrun_nanousd,
-            facts.answers_cost,
+            facts.answers_cost + facts.verdicts_cost,
         ),
         ("reserved against the leases", balance.reserved_nanousd, facts.leases_reserved),
         ("at risk against the lost calls", balance.at_risk_nanousd, facts.lost),
         ("answers counted against answers stored", facts.counted_answers, facts.answers),
+        ("verdicts counted against verdicts stored", facts.counted_verdicts, facts.verdicts),
         (
             "rows counted as answered against rows with answers",
             facts.counted_rows,
@@ -96,6 +107,7 @@ def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
         ),
         ("rows of the job against rows stored", rows_total, facts.rows),
         ("answers without a row", facts.answers_without_row, 0),
+        ("verdicts without an answer", facts.verdicts_without_answer, 0),
     ]
     differences = [f"{what}: {a} against {b}" for what, a, b in checks if a != b]
     committed = balance.spent_nanousd + balance.at_risk_nanousd + balance.reserved_nanousd
@@ -112,4 +124,4 @@ def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
             differences.append(f"{facts.open_chunks} chunks are open although the job is finished")
     if over and balance.reserved_nanousd and not facts.leases:
         differences.append("money is reserved although nobody works on the job")
-    return AuditReport(balance, facts.rows, facts.answers, entries, differences)
+    return AuditReport(balance, facts.rows, facts.answers, facts.verdicts, entries, differences)

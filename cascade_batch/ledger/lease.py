@@ -8,6 +8,9 @@ from typing import Any
 
 import psycopg
 
+Buys = tuple[int, int, int | None]
+"""Tier, number of the sample, judged tier."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -17,6 +20,10 @@ class Lease:
         fence: Raised whenever the chunk changes hands; a turn under an older one writes nothing.
         turn_no: Number of the chunk's last turn.
         row_nos: The chunk's rows, where they are no range.
+        sample_no: 0: the tier's first answers; from 1 on: it is asked again.
+        judged_tier_no: The tier whose answers `tier_no` judges; None: it is asked for answers.
+        fence_parts: What the ring fence holds for each row, in their order; None: the row's worst case on
+            this tier.
     """
 
     chunk_id: int
@@ -28,6 +35,14 @@ class Lease:
     row_from: int
     row_to: int
     row_nos: list[int] | None
+    sample_no: int = 0
+    judged_tier_no: int | None = None
+    fence_parts: list[int] | None = None
+
+    @property
+    def buys(self) -> Buys:
+        """What is bought for each row: no two chunks at work buy the same for one row."""
+        return self.tier_no, self.sample_no, self.judged_tier_no
 
 
 async def claim_chunks(

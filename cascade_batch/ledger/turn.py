@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 import psycopg
 
-from cascade_batch.domain.answer import Answer
+from cascade_batch.domain.answer import Answer, Verdict
 from cascade_batch.domain.text import clean_text
 from cascade_batch.ledger.latency import BUCKETS, bucket_of
+from cascade_batch.ledger.lease import Lease
 from cascade_batch.store import arrays
 
 _TURN = (
@@ -20,7 +21,8 @@ _TURN = (
     " FROM cascade_store.turn(%s, %s, %s::jsonb, %s::bigint[], %s::integer[], %s::integer[],"
     " %s::smallint[], %s::boolean[], %s::integer[], %s::integer[], %s::integer[], %s::integer[],"
     " %s::bigint[], %s::real[], %s::real[], %s::real[], %s::real[], %s::real[],"
-    " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb, %s::jsonb)"
+    " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::boolean[],"
+    " %s::bigint[], %s::jsonb, %s::jsonb, %s::jsonb)"
 )
 
 
@@ -58,7 +60,7 @@ class ChunkTurn:
     """What happened in one chunk since its last turn, and what it wants next.
 
     `state`: `leased` keeps the chunk; `ready` gives it back, for others to take after `delay_s`;
-    `done` ends it. `held`: rows whose calls are reserved and not yet ended.
+    `done` ends it. `held`: calls that are reserved and not yet ended. `judged_tier_no`: as in `Lease`.
     """
 
     chunk_id: int
@@ -66,6 +68,7 @@ class ChunkTurn:
     turn_no: int
     job_id: int
     tier_no: int
+    judged_tier_no: int | None = None
     state: str = "leased"
     delay_s: float = 0.0
     release_nanousd: int = 0
@@ -79,22 +82,35 @@ class ChunkTurn:
     input_tokens: int = 0
     output_tokens: int = 0
     stop_tier: str | None = None
-    held: Sequence[int] = ()
+    held: Sequence[Want] = ()
     wants: Sequence[Want] = ()
     answers: list[Answer] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     refusals: list[tuple[int, str]] = field(default_factory=list)
     losses: list[tuple[int, int, str]] = field(default_factory=list)
     _buckets: list[int] | None = None
+
+    @classmethod
+    def under(cls, lease: Lease, *, turn_no: int) -> ChunkTurn:
+        """A turn in which nothing happened yet."""
+        return cls(
+            chunk_id=lease.chunk_id,
+            fence=lease.fence,
+            turn_no=turn_no,
+            job_id=lease.job_id,
+            tier_no=lease.tier_no,
+            judged_tier_no=lease.judged_tier_no,
+        )
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to tell."""
         return not (self.calls or self.release_nanousd or self.wants or self.refusals)
 
-    def settle(self, answer: Answer, reserved: Want) -> None:
+    def settle(self, bought: Answer | Verdict, reserved: Want) -> None:
         """A call was answered."""
-        spent = min(answer.cost_nanousd, reserved.worst_nanousd)
-        overrun = answer.cost_nanousd - spent
+        spent = min(bought.cost_nanousd, reserved.worst_nanousd)
+        overrun = bought.cost_nanousd - spent
         self.release_nanousd += reserved.worst_nanousd
         self.lent_used_nanousd += reserved.lent_nanousd
         self.spent_nanousd += spent
@@ -103,16 +119,19 @@ class ChunkTurn:
         if overrun:
             self.overrun_nanousd += overrun
             self.stop_tier = (
-                f"billed {answer.cost_nanousd} nano-dollars for a call whose worst case was declared"
+                f"billed {bought.cost_nanousd} nano-dollars for a call whose worst case was declared"
                 f" as {reserved.worst_nanousd}"
             )
-        if answer.usage is not None:
-            self.input_tokens += answer.usage.input_tokens
-            self.output_tokens += answer.usage.output_tokens
+        if bought.usage is not None:
+            self.input_tokens += bought.usage.input_tokens
+            self.output_tokens += bought.usage.output_tokens
         if self._buckets is None:
             self._buckets = [0] * BUCKETS
-        self._buckets[bucket_of(answer.latency_ms)] += 1
-        self.answers.append(answer)
+        self._buckets[bucket_of(bought.latency_ms)] += 1
+        if isinstance(bought, Verdict):
+            self.verdicts.append(bought)
+        else:
+            self.answers.append(bought)
 
     def refuse(self, reserved: Want, message: str) -> None:
         """The tier refused the row for good: nothing was billed."""
@@ -132,6 +151,20 @@ class ChunkTurn:
         self.release_nanousd += reserved.worst_nanousd
         self.lent_back_nanousd += reserved.lent_nanousd
 
+    def _refused_verdicts(self) -> Iterable[Verdict]:
+        return (
+            Verdict(
+                row_no=row_no,
+                tier_no=self.judged_tier_no or 0,
+                judge_tier_no=self.tier_no,
+                passed=None,
+                probability=None,
+                text=None,
+                error=clean_text(message),
+            )
+            for row_no, message in self.refusals
+        )
+
     def _row(self) -> dict[str, Any]:
         return {
             "chunk": self.chunk_id,
@@ -147,6 +180,7 @@ class ChunkTurn:
             "overrun": self.overrun_nanousd,
             "calls": self.calls,
             "answers": len(self.answers),
+            "verdicts": len(self.verdicts),
             "first_answers": self.first_answers,
             "refused": len(self.refusals),
             "lost": len(self.losses),
@@ -154,8 +188,12 @@ class ChunkTurn:
             "output_tokens": self.output_tokens,
             "latency_buckets": self._buckets,
             "stop_tier": self.stop_tier,
-            "held": self.held,
+            "held": [w.row_no for w in self.held],
             "held_count": len(self.held),
+            # Worst cases of answers are stored with the rows; those of calls to a judge are known here only.
+            "held_worst": None
+            if self.judged_tier_no is None
+            else [w.worst_nanousd for w in self.held],
             "want": [w.worst_nanousd for w in self.wants],
             "lent": [w.lent_nanousd for w in self.wants],
             "want_rows": [w.row_no for w in self.wants],
@@ -186,6 +224,7 @@ async def take_turn(
             *_answer_columns([(t, a) for t in turns for a in t.answers]),
             _refusals(turns),
             _losses(turns),
+            _verdicts(turns),
         ),
     )
     return {row[0]: Grant(*row[1:]) for row in await cursor.fetchall()}
@@ -217,6 +256,9 @@ def _answer_columns(pairs: Sequence[tuple[ChunkTurn, Answer]]) -> list[str]:
         text(a.error for a in answers),
         text(a.finish_reason for a in answers),
         text(_json(s.extra) if s.extra else None for s in signals),
+        number(a.sample_no for a in answers),
+        arrays.booleans(a.matches_gold for a in answers),
+        number(a.value_key for a in answers),
     ]
 
 
@@ -243,7 +285,36 @@ def _refusals(turns: Iterable[ChunkTurn]) -> str | None:
             "message": clean_text(message),
         }
         for t in turns
+        if t.judged_tier_no is None
         for row_no, message in t.refusals
+    ]
+    return _json(rows) if rows else None
+
+
+def _verdicts(turns: Iterable[ChunkTurn]) -> str | None:
+    """Verdicts, and what a judge refused for good: a verdict without a word, which nobody asks for again."""
+    rows = [
+        {
+            "chunk": t.chunk_id,
+            "job": t.job_id,
+            "row": v.row_no,
+            "tier": v.tier_no,
+            "judge": v.judge_tier_no,
+            "passed": v.passed,
+            "probability": v.probability,
+            "input_tokens": v.usage.input_tokens if v.usage else None,
+            "cached_tokens": v.usage.cached_input_tokens if v.usage else None,
+            "output_tokens": v.usage.output_tokens if v.usage else None,
+            "reasoning_tokens": v.usage.reasoning_tokens if v.usage else None,
+            "cost": v.cost_nanousd,
+            "latency": v.latency_ms,
+            "text": v.text,
+            "error": v.error,
+            "finish": v.finish_reason,
+        }
+        for t in turns
+        if t.judged_tier_no is not None
+        for v in (*t.verdicts, *t._refused_verdicts())
     ]
     return _json(rows) if rows else None
 

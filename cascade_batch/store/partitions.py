@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-PARTITIONED = ("row", "answer", "choice", "decision")
+PARTITIONED = ("row", "answer", "verdict", "choice", "decision")
 _LOCK_TIMEOUT = "5s"
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 METADATA = sa.MetaData(schema="cascade_store")
 _TIME = sa.TIMESTAMP(timezone=True)
-_PARTITION = re.compile(r"(row|answer|choice|decision)_\d+(_.*)?\Z")
+_PARTITION = re.compile(r"(row|answer|verdict|choice|decision)_\d+(_.*)?\Z")
 
 
 def belongs_to_the_models(
@@ -100,6 +100,7 @@ JOB_TIER = sa.Table(
     _count("output_tokens"),
     _count("spent_nanousd"),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False, server_default="{}"),
+    _count("verdicts"),
     _job_fk("job_tier"),
 )
 
@@ -145,6 +146,31 @@ ANSWER = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("finish_reason", sa.Text),
     sa.Column("signals", JSONB),
+    sa.Column("matches_gold", sa.Boolean),
+    _count("value_key"),
+    postgresql_partition_by="LIST (job_id)",
+)
+
+VERDICT = sa.Table(
+    "verdict",
+    METADATA,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("row_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tier_no", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("judge_tier_no", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("passed", sa.Boolean),
+    sa.Column("probability", sa.REAL),
+    sa.Column("input_tokens", sa.Integer),
+    sa.Column("cached_input_tokens", sa.Integer),
+    sa.Column("output_tokens", sa.Integer),
+    sa.Column("reasoning_tokens", sa.Integer),
+    sa.Column("cost_nanousd", sa.BigInteger, nullable=False),
+    sa.Column("latency_ms", sa.REAL, nullable=False),
+    sa.Column("chunk_id", sa.BigInteger, nullable=False),
+    sa.Column("judged_at", _TIME, nullable=False, server_default=_now()),
+    sa.Column("text", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("finish_reason", sa.Text),
     postgresql_partition_by="LIST (job_id)",
 )
 
@@ -215,6 +241,8 @@ CHUNK = sa.Table(
     sa.Column("sample_no", sa.SmallInteger, nullable=False, server_default="0"),
     _count("promised_nanousd"),
     sa.Column("fence_parts", ARRAY(sa.BigInteger)),
+    sa.Column("judged_tier_no", sa.SmallInteger),
+    sa.Column("in_flight_nanousd", ARRAY(sa.BigInteger)),
     _job_fk("chunk"),
 )
 sa.Index(

@@ -40,9 +40,8 @@ BEGIN
         SELECT job_id FROM cascade_store.job
          WHERE to_regclass('cascade_store.answer_' || job_id) IS NOT NULL
     LOOP
-        EXECUTE format(
-            'CREATE TABLE cascade_store.decision_%s PARTITION OF cascade_store.decision'
-            ' FOR VALUES IN (%s)', j, j);
+        EXECUTE 'CREATE TABLE cascade_store.decision_' || j
+             || ' PARTITION OF cascade_store.decision FOR VALUES IN (' || j || ')';
     END LOOP;
 END $$;
 

@@ -157,7 +157,7 @@ async def test_a_turn_repeated_while_its_first_sending_is_at_work_is_told_what_c
         await take(first, opening)
         again = turn(lease.turn_no + 1)
         again.settle(answer(0, 0, 7), wants[0])
-        again.held = [1, 2]
+        again.held = wants[1:3]
         again.wants = wants[3:]
         # The server is still at the first sending when the second comes in.
         await first.execute("BEGIN")

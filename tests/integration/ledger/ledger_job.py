@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import sqlalchemy as sa
 
-from cascade_batch.domain.answer import Answer, Signals
+from cascade_batch.domain.answer import Answer, Signals, Verdict
 from cascade_batch.ledger import open_account
 from cascade_batch.store.engine import make_engine
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
@@ -22,9 +22,11 @@ def make_job(
     budget_nanousd: int,
     chunk_rows: int,
     escalate: bool = False,
+    judge: bool = False,
 ) -> int:
-    """A job at work with one row per entry of `worst_nanousd`; chunks of drafts on tier 0, and, with
-    `escalate`, chunks of the same rows on tier 1."""
+    """A job at work with one row per entry of `worst_nanousd`; chunks of drafts on tier 0, with `escalate`
+    chunks of the same rows on tier 1, and with `judge` chunks in which tier 1 judges tier 0 (claimed by
+    the name "judge")."""
     engine = make_engine(database_url)
     tiers = len(worst_nanousd[0])
     with engine.begin() as connection:
@@ -60,14 +62,16 @@ def make_job(
                 {
                     "job_id": job_id,
                     "tier_no": tier_no,
-                    "tier_name": f"t{tier_no}",
+                    "tier_name": f"t{tier_no}" if judged is None else "judge",
+                    "action": 0 if judged is None else 2,
+                    "judged_tier_no": judged,
                     "wave": tier_no,
                     "row_from": start,
                     "row_to": min(start + chunk_rows, len(worst_nanousd)),
                     "row_nos": None,
                     "row_count": min(chunk_rows, len(worst_nanousd) - start),
                 }
-                for tier_no in range(2 if escalate else 1)
+                for tier_no, judged in [(0, None), *escalate * [(1, None)], *judge * [(1, 0)]]
                 for start in range(0, len(worst_nanousd), chunk_rows)
             ],
         )
@@ -89,4 +93,19 @@ def answer(row_no: int, tier_no: int, cost_nanousd: int) -> Answer:
         cost_nanousd=cost_nanousd,
         latency_ms=1.0,
         signals=Signals(),
+    )
+
+
+def verdict(row_no: int, tier_no: int, judge_tier_no: int, cost_nanousd: int) -> Verdict:
+    """A verdict of which only the price matters."""
+    return Verdict(
+        row_no=row_no,
+        tier_no=tier_no,
+        judge_tier_no=judge_tier_no,
+        passed=True,
+        probability=0.75,
+        text="yes",
+        error=None,
+        cost_nanousd=cost_nanousd,
+        latency_ms=1.0,
     )

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cascade_batch.domain.answer import Answer, Verdict
 from cascade_batch.ledger import (
     ChunkTurn,
     Lease,
@@ -28,9 +29,10 @@ from cascade_batch.ledger import (
     expire_leases,
     take_turn,
 )
+from cascade_batch.ledger.lease import Buys
 from cascade_batch.ledger.turn import Want
 from cascade_batch.store.engine import libpq_url, make_engine
-from tests.integration.ledger.ledger_job import answer, make_job
+from tests.integration.ledger.ledger_job import answer, make_job, verdict
 
 LEASE_S = 3600.0
 
@@ -62,7 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.holders: list[Holder] = []
         self.billed = 0
         self.answered: set[int] = set()
-        self.held: set[tuple[int, int]] = set()
+        self.held: set[tuple[int, Buys]] = set()
         self.declared_wrong = False
         self.workers = 0
 
@@ -81,8 +83,11 @@ class LedgerMachine(RuleBasedStateMachine):
         ),
         spare=st.integers(0, 8000),
         chunk_rows=st.integers(1, 5),
+        drafted=st.booleans(),
     )
-    def submit(self, worst: list[tuple[int, int]], spare: int, chunk_rows: int) -> None:
+    def submit(
+        self, worst: list[tuple[int, int]], spare: int, chunk_rows: int, drafted: bool
+    ) -> None:
         self.worst = worst
         self.budget = sum(min(w) for w in worst) + spare
         self.job_id = make_job(
@@ -91,16 +96,33 @@ class LedgerMachine(RuleBasedStateMachine):
             budget_nanousd=self.budget,
             chunk_rows=chunk_rows,
             escalate=True,
+            judge=True,
         )
+        if drafted:
+            self.draft_everything(chunk_rows)
+
+    def draft_everything(self, chunk_rows: int) -> None:
+        """All drafts are answered at once, so that escalations and judges have something to go on."""
+        for _ in range(0, len(self.worst), chunk_rows):
+            self.claim("t0")
+            holder = self.holders.pop()
+            rows = range(holder.lease.row_from, holder.lease.row_to)
+            turn = self.turn(holder)
+            turn.wants = [Want(r, self.worst[r][0], min(self.worst[r]), True) for r in rows]
+            granted = self.take(holder, turn)
+            assert granted is not None
+            done = self.turn(holder)
+            for want in turn.wants[:granted]:
+                cost = want.worst_nanousd // 2
+                self.billed += cost
+                done.settle(answer(want.row_no, 0, cost), want)
+                self.answered.add(want.row_no)
+                self.held.add((want.row_no, holder.lease.buys))
+            done.state = "done"
+            self.take(holder, done)
 
     def turn(self, holder: Holder) -> ChunkTurn:
-        return ChunkTurn(
-            chunk_id=holder.lease.chunk_id,
-            fence=holder.lease.fence,
-            turn_no=holder.turn_no,
-            job_id=self.job_id,
-            tier_no=holder.lease.tier_no,
-        )
+        return ChunkTurn.under(holder.lease, turn_no=holder.turn_no)
 
     def take(self, holder: Holder, turn: ChunkTurn, *, repeat: bool = False) -> int | None:
         """Take the turn (twice, if `repeat`); how many calls were granted, None if the lease is gone."""
@@ -116,7 +138,13 @@ class LedgerMachine(RuleBasedStateMachine):
         holder.turn_no += 1
         return grant.granted
 
-    @rule(tier=st.sampled_from(["t0", "t1"]))
+    @staticmethod
+    def bought(lease: Lease, row_no: int, cost: int) -> Answer | Verdict:
+        if lease.judged_tier_no is None:
+            return answer(row_no, lease.tier_no, cost)
+        return verdict(row_no, lease.judged_tier_no, lease.tier_no, cost)
+
+    @rule(tier=st.sampled_from(["t0", "t1", "judge"]))
     def claim(self, tier: str) -> None:
         self.workers += 1
         owner = f"{self.job_id}-worker-{self.workers}"
@@ -136,20 +164,25 @@ class LedgerMachine(RuleBasedStateMachine):
         holder = data.draw(st.sampled_from(self.holders))
         turn = self.turn(holder)
         tier = holder.lease.tier_no
+        judged = holder.lease.judged_tier_no
+        buys = holder.lease.buys
         rows = [
             r
             for r in range(holder.lease.row_from, holder.lease.row_to)
-            # As in the engine: who takes a chunk over asks only for what its tier has not answered.
-            if r not in holder.reserved and r not in holder.settled and (r, tier) not in self.held
+            # As in the engine: who takes a chunk over asks only for what was not bought yet.
+            if r not in holder.reserved and r not in holder.settled and (r, buys) not in self.held
         ]
-        if tier == 1:
+        if judged is not None:
+            rows = [r for r in rows if (r, (judged, 0, None)) in self.held]
+        elif tier == 1:
             # What the engine does: an escalation chunk holds rows that are answered already.
             rows = [r for r in rows if r in self.answered]
-        turn.held = list(holder.reserved)
+        turn.held = list(holder.reserved.values())
         turn.wants = [
             Want(
                 row_no=r,
-                worst_nanousd=self.worst[r][tier],
+                # A judge reads the answer as well, so that no row knows what it may cost.
+                worst_nanousd=self.worst[r][tier] + (0 if judged is None else 100 + 7 * r),
                 lent_nanousd=0 if r in self.answered else min(self.worst[r]),
                 is_first=r not in self.answered,
             )
@@ -182,22 +215,25 @@ class LedgerMachine(RuleBasedStateMachine):
         if how in ("settle", "overrun", "lose"):
             self.billed += cost
         if how in ("settle", "overrun"):
-            turn.settle(answer(row_no, holder.lease.tier_no, cost), want)
+            turn.settle(self.bought(holder.lease, row_no, cost), want)
         elif how == "refuse":
             turn.refuse(want, "no")
         elif how == "lose":
             turn.lose(want, "timeout")
         else:
             turn.release(want)
-        turn.held = [r for r in holder.reserved if r != row_no]
+        turn.held = [w for r, w in holder.reserved.items() if r != row_no]
         granted = self.take(holder, turn, repeat=repeat)
         del holder.reserved[row_no]
         if granted is None:
             assert holder.dead
             return
-        if how in ("settle", "overrun"):
+        if how in ("settle", "overrun") and holder.lease.judged_tier_no is None:
             self.answered.add(row_no)
-            self.held.add((row_no, holder.lease.tier_no))
+        if how in ("settle", "overrun") or (
+            how == "refuse" and holder.lease.judged_tier_no is not None
+        ):
+            self.held.add((row_no, holder.lease.buys))
         if how in ("settle", "overrun", "refuse"):
             holder.settled.add(row_no)
 

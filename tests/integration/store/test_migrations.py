@@ -150,3 +150,35 @@ def test_a_database_without_a_schema_says_how_to_get_one(empty_database: str):
         require_current(connection)
     assert "db upgrade" in found.value.hint
     engine.dispose()
+
+
+def test_jobs_of_an_older_schema_get_what_they_lack(empty_database: str):
+    engine = make_engine(empty_database)
+    with engine.connect() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "0001")
+            connection.exec_driver_sql(
+                "INSERT INTO cascade_store.job (name, spec) VALUES ('older', '{}')"
+            )
+            job_id = connection.exec_driver_sql("SELECT job_id FROM cascade_store.job").scalar_one()
+            for table in ("row", "answer", "choice"):
+                connection.exec_driver_sql(
+                    f"CREATE TABLE cascade_store.{table}_{job_id}"
+                    f" PARTITION OF cascade_store.{table} FOR VALUES IN ({job_id})"
+                )
+            command.upgrade(config, "0003")
+            connection.exec_driver_sql(
+                "INSERT INTO cascade_store.verdict (job_id, row_no, tier_no, judge_tier_no,"
+                " cost_nanousd, latency_ms, chunk_id)"
+                " SELECT job_id, 0, 0, 1, 5, 1, 1 FROM cascade_store.job"
+            )
+            command.downgrade(config, "0002")
+            command.upgrade(config, "0003")
+        finally:
+            config.attributes.pop("connection")
+        connection.commit()
+    upgrade(engine)
+    assert differences(engine) == []
+    engine.dispose()
