@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -174,48 +175,58 @@ def _point_as_json(point: BudgetPoint) -> dict[str, Any]:
 
 
 def _show(report: ReplayReport, given: dict[str, Any]) -> None:
+    """Two tables of curves, the second of cascades, then what they add up to."""
     last = report.tiers[-1]
-    rivals = {"cheapest": "cheapest", "dearest": "dearest", "random": "random"} | {
-        f"confidence:{tier}>{last}": f"from {tier}" for tier in report.tiers[:-1]
-    }
-    columns = ["Budget", "Spent", given["policy"], "Hull", "Oracle", *rivals.values()]
-    lines = [
-        [
-            format_usd(point.budget_nanousd),
-            format_usd(point.spent_nanousd),
-            *map(quality_text, (point.quality, point.hull, point.oracle)),
-            *(quality_text(point.rivals[name]) for name in rivals),
-        ]
-        for point in report.points
-    ]
-    naucs = (report.nauc, 0.0, 1.0, *(report.rival_naucs[name] for name in rivals))
-    lines.append(["nAUC", "", *map(quality_text, naucs)])
-    print_table(columns, lines, right="rrrrr")
-    click.echo()
+    cascades = {f"confidence:{tier}>{last}": f"{tier} > {last}" for tier in report.tiers[:-1]}
+    simple = ("cheapest", "dearest", "random")
     print_table(
-        [
-            "Set",
-            "Rows",
-            "Labels",
-            "nAUC",
-            "95 % interval",
-            "Least over hull",
-            "Over budget",
-            "Unanswered",
-            "Unspent",
-        ],
+        ["Budget", "Spent", given["policy"], "hull", "oracle", *simple],
         [
             [
-                report.name,
-                f"{report.n_rows:,}",
-                given["labels"],
-                quality_text(report.nauc),
-                f"{quality_text(report.nauc_low)} to {quality_text(report.nauc_high)}",
-                quality_text(report.min_margin_over_hull),
-                f"{report.violations:,}",
-                f"{report.unanswered:,}",
-                f"{report.unspent_share:.1%}",
+                format_usd(point.budget_nanousd),
+                format_usd(point.spent_nanousd),
+                *map(_figure, (point.quality, point.hull, point.oracle)),
+                *(_figure(point.rivals[name]) for name in simple),
             ]
-        ],
-        right=" r rrrrrr",
+            for point in report.points
+        ]
+        + [["nAUC", "", *map(_figure, (report.nauc, 0.0, 1.0)), *_naucs(report, simple)]],
+        right="rrrrrrrr",
     )
+    click.echo()
+    print_table(
+        ["By confidence", *cascades.values()],
+        [
+            [
+                format_usd(point.budget_nanousd),
+                *(_figure(point.rivals[name]) for name in cascades),
+            ]
+            for point in report.points
+        ]
+        + [["nAUC", *_naucs(report, tuple(cascades))]],
+        right="r",
+    )
+    click.echo()
+    print_table(["Summary", ""], _summary(report, given))
+
+
+def _naucs(report: ReplayReport, names: tuple[str, ...]) -> list[str]:
+    return [_figure(report.rival_naucs[name]) for name in names]
+
+
+def _summary(report: ReplayReport, given: dict[str, Any]) -> list[list[str]]:
+    low, high = map(_figure, (report.nauc_low, report.nauc_high))
+    return [
+        ["Set", report.name],
+        ["Jobs", f"{report.n_rows:,} rows, {len(report.points)} budgets, {given['seeds']} seeds"],
+        ["Labels", given["labels"]],
+        ["nAUC", f"{_figure(report.nauc)} (95 % interval: {low} to {high})"],
+        ["Least margin over hull", _figure(report.min_margin_over_hull)],
+        ["Jobs over budget", f"{report.violations:,}"],
+        ["Rows without an answer", f"{report.unanswered:,}"],
+        ["Unspent", f"{report.unspent_share:.1%}"],
+    ]
+
+
+def _figure(value: float) -> str:
+    return quality_text(None if math.isnan(value) else value)
