@@ -39,6 +39,16 @@ def job_options(function: F) -> F:
         ),
         click.option("--gold", metavar="COLUMN", help="Find right answers in this column."),
         click.option(
+            "--gold-use",
+            type=click.Choice(["stop", "train"]),
+            help="Stop a row at an answer that equals its gold, if all rows have one, or only learn from it.",
+        ),
+        click.option(
+            "--strata",
+            metavar="COLUMN",
+            help="Group rows by this column, to learn what suits each group.",
+        ),
+        click.option(
             "--check",
             metavar="NAME",
             help="Check answers: exact, normalised, choice, numeric, json, contains, regex:PATTERN,"

@@ -73,7 +73,7 @@ class WorkerRuntime:
             gates=self._gates,
             contexts=self._contexts,
             should_stop=should_stop,
-            on_drained=self._plan,
+            on_due=self._plan,
         )
         return self._loop.run_until_complete(driver.run())
 

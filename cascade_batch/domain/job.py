@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from cascade_batch.domain.tier import Tier
 
 PolicyName = Literal["auto", "cheapest", "dearest", "random", "confidence"]
+GoldUse = Literal["stop", "train"]
 
 
 class JobState(StrEnum):
@@ -78,6 +79,11 @@ class JobSpec(BaseModel):
     prompt: str | None = None
     output: Output = Output()
     gold: str | None = None
+    gold_use: GoldUse = "stop"
+    """What gold that every row has is used for: to stop a row as soon as an answer is right, or to learn from
+    only, as gold on some of the rows always is."""
+    strata: str | None = None
+    """Input column whose values group the rows: what is learnt of a row counts most for its group."""
     check: str | None = None
     tiers: tuple[Tier, ...]
     policy: PolicyName = "auto"

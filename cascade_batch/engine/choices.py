@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
+
+from cascade_batch.store.columns import write_columns
 
 UNFUNDED = "the money ran out before this row could be asked"
 
 _UPSERT = """
 INSERT INTO cascade_store.choice AS c (job_id, row_no, tier_no, quality, error)
-SELECT %(job)s, n.row_no, n.tier_no, n.quality,
-       CASE WHEN n.tier_no IS NULL THEN coalesce((
+SELECT %(job)s, n.row_no, nullif(n.tier_no, -1), nullif(n.quality, 'NaN'),
+       CASE WHEN n.tier_no < 0 THEN coalesce((
            SELECT string_agg(t.name || ': ' || coalesce(f.message, t.stopped), '; '
                              ORDER BY t.tier_no)
              FROM cascade_store.job_tier t
@@ -42,37 +44,28 @@ def write_choices(
     raw: psycopg.Connection[tuple[object, ...]],
     *,
     job_id: int,
-    choice: NDArray[np.int16],
+    tier_no: NDArray[np.int16],
     quality: NDArray[np.float64],
-    still_askable: NDArray[np.bool_],
+    is_askable: NDArray[np.bool_],
 ) -> ChoiceCounts:
-    """Write the choice of every row.
+    """Write the choice of every row. Locks nothing that anybody else wants.
 
     Args:
-        choice: Tier of the answer that stands, -1 where there is none, [N].
-        quality: Quality of held answers, NaN where none is known, [N, T].
-        still_askable: Whether some tier has neither answered nor refused the row, [N].
+        tier_no: [N] tier of the answer that stands, -1 where there is none.
+        quality: [N] its quality, NaN where none is known.
+        is_askable: [N] whether some tier has neither answered nor refused the row.
     """
-    rows = np.arange(len(choice))
-    chosen = np.where(choice >= 0, quality[rows, np.maximum(choice, 0)], np.nan)
-    with raw.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS new_choice")
-        cursor.execute(
-            "CREATE TEMPORARY TABLE new_choice (row_no integer, tier_no smallint, quality real)"
-            " ON COMMIT DROP"
-        )
-        with cursor.copy("COPY new_choice FROM STDIN") as copy:
-            block = []
-            for row_no, (tier_no, mark) in enumerate(
-                zip(choice.tolist(), chosen.tolist(), strict=True)
-            ):
-                tier = tier_no if tier_no >= 0 else "\\N"
-                shown = "\\N" if math.isnan(mark) else f"{mark:.6g}"
-                block.append(f"{row_no}\t{tier}\t{shown}\n")
-                if len(block) == 10_000:
-                    copy.write("".join(block))
-                    block.clear()
-            copy.write("".join(block))
-        cursor.execute(_UPSERT, {"job": job_id, "unfunded": UNFUNDED})
-    failed = choice < 0
-    return ChoiceCounts(int(failed.sum()), int((failed & still_askable).sum()))
+    raw.execute("DROP TABLE IF EXISTS new_choice")
+    raw.execute(
+        "CREATE TEMPORARY TABLE new_choice (row_no integer, tier_no smallint, quality real)"
+        " ON COMMIT DROP"
+    )
+    write_columns(
+        raw,
+        sql.Identifier("new_choice"),
+        [("row_no", "int4"), ("tier_no", "int2"), ("quality", "float4")],
+        [np.arange(len(tier_no)), tier_no, quality],
+    )
+    raw.execute(_UPSERT, {"job": job_id, "unfunded": UNFUNDED})
+    failed = tier_no < 0
+    return ChoiceCounts(int(failed.sum()), int((failed & is_askable).sum()))

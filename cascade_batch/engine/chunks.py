@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from cascade_batch.engine.jobs import Job
 from cascade_batch.engine.ports import ChunkNotice
+from cascade_batch.policy.view import Action
 from cascade_batch.store.tables import CHUNK
 
 PUBLISHED_AT_ONCE = 256
@@ -20,39 +23,71 @@ would cost a minute and tell nobody anything new."""
 ChunkValues = dict[str, Any]
 
 
-def cut_into_chunks(
-    job_id: int,
-    wave: int,
-    tier_names: Sequence[str],
-    row_no: NDArray[np.int32],
-    tier_no: NDArray[np.int16],
-    chunk_rows: int,
-) -> Iterator[ChunkValues]:
-    """Chunks of at most `chunk_rows` rows of one tier each, in the given order of rows.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Calls to be made, in the order of their urgency; K of them.
 
-    Chunks of different tiers take turns, so that the first chunks inserted are the most urgent ones.
+    Attributes:
+        row_no: [K] rows.
+        tier_no: [K] the tiers that are asked for an answer, or whose answer is judged.
+        action: [K] what is bought: an `Action`.
+        is_first: [K] the row has no answer yet.
+        promised_nanousd: [K] expected cost beyond what the ring fence holds for the row.
+        fence_part_nanousd: [K] what the ring fence holds for the row; 0 for rows with an answer.
+        is_usual: [K] that part is the row's worst case on the tier.
     """
-    starts: list[tuple[int, int, NDArray[np.int32]]] = []
-    for tier in np.unique(tier_no):
-        places = np.flatnonzero(tier_no == tier)
-        rows = row_no[places]
-        starts += [
-            (int(places[i]), int(tier), rows[i : i + chunk_rows])
-            for i in range(0, len(rows), chunk_rows)
-        ]
-    for _, tier, rows in sorted(starts, key=lambda s: s[0]):
-        ordered = np.arange(rows[0], rows[0] + len(rows), dtype=rows.dtype)
-        is_range = bool(np.array_equal(rows, ordered))
-        yield {
-            "job_id": job_id,
-            "wave": wave,
-            "tier_no": tier,
-            "tier_name": tier_names[tier],
-            "row_from": int(rows.min()),
-            "row_to": int(rows.max()) + 1,
-            "row_nos": None if is_range else rows.tolist(),
-            "row_count": len(rows),
-        }
+
+    row_no: NDArray[np.int32]
+    tier_no: NDArray[np.int16]
+    action: NDArray[np.int8]
+    is_first: NDArray[np.bool_]
+    promised_nanousd: NDArray[np.int64]
+    fence_part_nanousd: NDArray[np.int64]
+    is_usual: NDArray[np.bool_]
+
+
+def cut_into_chunks(job: Job, wave: int, work: Work) -> list[ChunkValues]:
+    """Chunks of at most `chunk_rows` rows, each of one tier and one action, and either of first answers or of
+    others: an escalation that waits for money must not hold up a first answer, whose money is there.
+
+    Chunks of different kinds take turns, so that the first chunks inserted are the most urgent ones.
+    """
+    kind = (work.tier_no.astype(np.int64) * 8 + work.action) * 2 + work.is_first
+    size = job.spec.chunk_rows
+    starts: list[tuple[int, NDArray[np.intp]]] = []
+    for one in np.unique(kind):
+        places = np.flatnonzero(kind == one)
+        starts += [(int(places[i]), places[i : i + size]) for i in range(0, len(places), size)]
+    return [
+        _chunk(job, wave, work, places) for _, places in sorted(starts, key=lambda start: start[0])
+    ]
+
+
+def _chunk(job: Job, wave: int, work: Work, places: NDArray[np.intp]) -> ChunkValues:
+    first = places[0]
+    rows = work.row_no[places]
+    about = int(work.tier_no[first])
+    action = int(work.action[first])
+    tier = job.spec.judge_tier_no if action == Action.JUDGE else about
+    if tier is None:
+        raise ValueError("a verdict was to be bought for a job that names no judge")
+    is_range = bool(np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))))
+    is_usual = not work.is_first[first] or bool(work.is_usual[places].all())
+    return {
+        "job_id": job.job_id,
+        "wave": wave,
+        "tier_no": tier,
+        "tier_name": job.spec.tiers[tier].name,
+        "action": action,
+        "sample_no": int(action == Action.SAMPLE),
+        "judged_tier_no": about if action == Action.JUDGE else None,
+        "row_from": int(rows.min()),
+        "row_to": int(rows.max()) + 1,
+        "row_nos": None if is_range else rows.tolist(),
+        "row_count": len(rows),
+        "promised_nanousd": int(work.promised_nanousd[places].sum()),
+        "fence_parts": None if is_usual else work.fence_part_nanousd[places].tolist(),
+    }
 
 
 def insert_chunks(

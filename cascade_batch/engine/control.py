@@ -121,6 +121,12 @@ def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:
         ).scalars()
         retried = len(set(rows))
         connection.execute(
+            # A plan that is being made takes them for refused.
+            sa.update(JOB)
+            .where(JOB.c.job_id == job.job_id)
+            .values(plan_generation=JOB.c.plan_generation + 1)
+        )
+        connection.execute(
             sa.text(
                 "UPDATE cascade_store.lost_call l SET forgiven = true"
                 " WHERE l.job_id = :job AND NOT l.forgiven AND NOT EXISTS ("

@@ -26,6 +26,7 @@ from cascade_batch.engine.calls import Calls, fault
 from cascade_batch.engine.chunk_rows import load_rows
 from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContext, JobContexts
+from cascade_batch.engine.due import due_job
 from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.engine.purchases import least_tried_first, make_purchase
 from cascade_batch.errors import CascadeError
@@ -43,6 +44,8 @@ CLAIM_WAIT_S = 0.25
 """How long an empty table is left alone while calls are in flight."""
 RESERVE_AHEAD = 8
 """Least calls reserved beyond those that can be sent now, so that a free slot never waits for a turn."""
+DUE_ASKED_S = 0.25
+"""How long it is not asked again whether a job is due, while more chunks of it are at hand."""
 MOST_CHUNKS_PER_CLAIM = 16
 NOTICE_PATIENCE_S = 5.0
 """How long a run waits, at its end, for a broker to take its notices."""
@@ -65,7 +68,7 @@ class Driver:
         owner: Names this process in leases; unique over all hosts.
         tiers: Names of the tiers that this worker serves.
         should_stop: Whether the worker is shutting down.
-        on_drained: Told of a job none of whose chunks is open any more.
+        on_due: Told of a job that should be planned.
     """
 
     database: Database
@@ -77,12 +80,13 @@ class Driver:
     gates: Gates
     contexts: JobContexts
     should_stop: Callable[[], bool]
-    on_drained: Callable[[str], Awaitable[None]]
+    on_due: Callable[[str], Awaitable[None]]
     _chunks: dict[int, OpenChunk] = field(default_factory=dict)
     _calls: Calls = field(init=False)
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
     _claim_again_at: float = 0.0
     _last_turn_at: float = 0.0
+    _due_asked_at: dict[int, float] = field(default_factory=dict)
     _draining: bool = False
     _stopping: bool = False
     _done_chunks: int = 0
@@ -256,7 +260,7 @@ class Driver:
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
             if (turn.answers or turn.verdicts) and chunk.context.note is not None:
                 await self._note(chunk.context, None)
-        await self._tell_drained(drained)
+        await self._tell_due(drained)
 
     async def _take(self, turns: Sequence[ChunkTurn]) -> dict[int, Grant]:
         """Take the turns; where one of them can't be taken, the others still are."""
@@ -290,18 +294,24 @@ class Driver:
                 room[key] -= wants
             yield chunk, wants
 
-    async def _tell_drained(self, job_ids: Iterable[int]) -> None:
+    async def _tell_due(self, job_ids: Iterable[int]) -> None:
+        """A chunk of each of these jobs is done: maybe its planner should be called."""
+        now = asyncio.get_running_loop().time()
         for job_id in job_ids:
-            drained = await self.database.call(partial(_is_drained, job_id))
-            if drained is not None:
+            holds_more = any(c.lease.job_id == job_id for c in self._chunks.values())
+            if holds_more and now < self._due_asked_at.get(job_id, -math.inf) + DUE_ASKED_S:
+                continue
+            self._due_asked_at[job_id] = now
+            due = await self.database.call(partial(due_job, job_id))
+            if due is not None:
                 # Aside: a broker that hangs must not hold up the turns, and with them the leases.
-                notice = asyncio.create_task(self._tell(drained))
+                notice = asyncio.create_task(self._tell(due))
                 self._notices.add(notice)
                 notice.add_done_callback(self._notices.discard)
 
     async def _tell(self, job: str) -> None:
         try:
-            await self.on_drained(job)
+            await self.on_due(job)
         except Exception:
             logger.warning("nobody was told that %s is to be planned", job, exc_info=True)
 
@@ -353,18 +363,6 @@ async def _set_note(
         " AND (reason IS NULL OR reason = %s)",
         (new, job_id, old),
     )
-
-
-async def _is_drained(
-    job_id: int, connection: psycopg.AsyncConnection[tuple[Any, ...]]
-) -> str | None:
-    cursor = await connection.execute(
-        "SELECT j.name FROM cascade_store.job j WHERE j.job_id = %s AND NOT EXISTS ("
-        " SELECT 1 FROM cascade_store.chunk c WHERE c.job_id = j.job_id AND c.state <> 'done')",
-        (job_id,),
-    )
-    row = await cursor.fetchone()
-    return None if row is None else str(row[0])
 
 
 async def _fail_job(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from cascade_batch.domain.job import JobSpec, Output
 from cascade_batch.domain.money import Usage
 from cascade_batch.domain.tier import Tier
-from cascade_batch.engine.row_bounds import Reader, RowBounds, require_gold
+from cascade_batch.engine.row_bounds import Reader, RowBounds, require_columns
 
 BYTES_PER_TOKEN = 4
 """Typical of English prose; code and other scripts have fewer bytes to a token."""
@@ -94,7 +94,7 @@ def estimate_job(spec: JobSpec, read: Reader) -> Estimate:
         if found.minimum_budget_nanousd <= spec.budget_nanousd:
             found.affordable_rows = found.rows
         columns.update(dict.fromkeys(record.fields))
-    require_gold(spec, columns)
+    require_columns(spec, columns)
     return found
 
 

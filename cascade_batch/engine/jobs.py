@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.errors import JobNotFoundError
-from cascade_batch.store.tables import CHUNK, JOB
+from cascade_batch.store.tables import JOB
 
 NOTIFY_CHANNEL = "cascade_jobs"
 """Postgres channel that tells the embedded stack of a job's tiers."""
@@ -18,7 +18,16 @@ NOTIFY_CHANNEL = "cascade_jobs"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as stored."""
+    """A job as stored.
+
+    Attributes:
+        labels: Where the word on its answers comes from: check, gold or agreement; None where no planner
+            has looked at it yet.
+        waves: How many were planned.
+        plan_generation: Raised by every change that a plan in the making must not outlive.
+        planned_calls: Calls made until the last time that it was planned; None: whatever that plan could
+            not afford is worth another try.
+    """
 
     job_id: int
     name: str
@@ -26,7 +35,10 @@ class Job:
     reason: str | None
     spec: JobSpec
     rows_total: int
+    labels: str | None
     waves: int
+    plan_generation: int
+    planned_calls: int | None
 
 
 def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job:
@@ -67,7 +79,10 @@ def _job(row: Any) -> Job:
         reason=row.reason,
         spec=JobSpec.model_validate(row.spec),
         rows_total=row.rows_total,
+        labels=row.labels,
         waves=row.waves,
+        plan_generation=row.plan_generation,
+        planned_calls=row.planned_calls,
     )
 
 
@@ -90,18 +105,13 @@ def set_state(
             planned_at=None,
             planned_calls=None,
             plan_failures=0,
+            plan_generation=JOB.c.plan_generation + 1,
         )
     )
     if state is JobState.RUNNING:
         # Rows that had failed may be answered yet: the planner counts them when it is through again.
         query = query.values(rows_failed=0, rows_unfunded=0)
     connection.execute(query)
-
-
-def has_open_chunks(connection: sa.Connection, job_id: int) -> bool:
-    """Whether some chunk of the job is not done."""
-    query = sa.select(CHUNK.c.chunk_id).where(CHUNK.c.job_id == job_id, CHUNK.c.state != "done")
-    return connection.execute(query.limit(1)).first() is not None
 
 
 def notify_jobs_changed(connection: sa.Connection) -> None:

@@ -1,8 +1,16 @@
-"""The planner's task: read what is known, decide in `cascade_batch.policy`, act.
+"""The planner's task: read what is known, ask the planner, act.
 
-One at a time per job, under an advisory lock, and only while no chunk of the job is open: then nothing
-is reserved, and what is free is exactly known. Running it twice does nothing the second time. The job
-itself is locked all the while: a pause, or money that is added, comes before the decision or after it.
+One at a time per job, under an advisory lock of the session, and whether or not chunks of the job are open:
+while drafts run, the answers that are there already are escalated. It takes three steps:
+
+1. *Read*, in one snapshot: evidence, what is on its way, money. No row is locked.
+2. *Decide*, outside any transaction: this may take seconds, and nobody waits for it.
+3. *Act*, in one transaction: decisions are stored, then the job is locked and looked at again. If it was
+   paused, cancelled or resumed since, or if it is to be finished and there is more money now, all of that is
+   rolled back. What workers did in between does no harm: a wave holds only rows that were in nobody's hands,
+   which stay as they were; and the ring fence is moved by a difference (`job_view` says why).
+
+Running it twice does nothing the second time: the job is not due then.
 
 A planner that fails is a fault of ours, and asking again may not mend it: the failure is noted on the
 job, the sweeper waits longer each time, and the job fails with the reason after the third.
@@ -11,36 +19,38 @@ job, the sweeper waits longer each time, and the job fails with the reason after
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psycopg
 import sqlalchemy as sa
-from numpy.typing import NDArray
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cascade_batch.domain.job import JobState
 from cascade_batch.engine.choices import write_choices
-from cascade_batch.engine.chunks import cut_into_chunks, insert_chunks
-from cascade_batch.engine.evidence import JobEvidence, read_evidence
-from cascade_batch.engine.jobs import Job, find_job, has_open_chunks, set_state
+from cascade_batch.engine.due import is_due
+from cascade_batch.engine.evidence import forget_evidence, read_evidence
+from cascade_batch.engine.job_view import Standing, standing_of
+from cascade_batch.engine.jobs import Job, find_job, set_state
+from cascade_batch.engine.planner import PLANNER, Choice, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
+from cascade_batch.engine.release import note_planning, pick, release_wave, write_decisions
 from cascade_batch.errors import CascadeError
-from cascade_batch.ledger import read_balance, set_ring_fence
-from cascade_batch.policy import (
-    JobView,
-    Purchases,
-    choose_answers,
-    estimate_costs,
-    plan_wave,
-)
-from cascade_batch.quality import Estimate, estimate_quality, expected_quality
+from cascade_batch.ledger import Balance, clear_ring_fence, move_ring_fence, read_balance
+from cascade_batch.policy.view import Action, Wave
+from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.tables import JOB, JOB_TIER
 
 logger = logging.getLogger(__name__)
 
 _LOCK_SPACE = 0x6361736B
 PLAN_ATTEMPTS = 3
+_STALE_PLANS = 3
+"""Plans in a row that may come too late before somebody else is asked for the next."""
+_AT_WORK = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,45 +62,233 @@ class Planned:
     finished: bool
 
 
-def plan_job(engine: sa.Engine, name: str, publisher: Publisher) -> Planned | None:
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """A job as it was read. `calls`: calls made, and rows given up, over all tiers."""
+
+    job: Job
+    standing: Standing
+    balance: Balance
+    calls: int
+
+
+class _StaleError(Exception):
+    """The job was changed while a plan was made for what it had been."""
+
+
+def plan_job(
+    engine: sa.Engine, name: str, publisher: Publisher, *, planner: Planner = PLANNER
+) -> Planned | None:
     """Plan a job's next wave, or finish it.
 
     Returns:
-        None if there was nothing to decide: another planner is at it, the job is not at work, or
-        chunks of it are open.
+        None if there was nothing to decide: another planner is at it, the job is not at work, enough of it
+        is open, or nothing can be bought before more of that is answered.
 
     Raises:
         JobNotFoundError: There is no such job.
     """
     try:
-        with engine.begin() as connection:
-            planned, notices = _plan_if_idle(connection, name)
+        with engine.connect() as connection:
+            with connection.begin():
+                job_id = find_job(connection, name).job_id
+            with _lock(connection, job_id) as got_lock:
+                if not got_lock:
+                    return None
+                planned, notices = _plan(engine, connection, name, planner)
+            with connection.begin():
+                # Who asked while the lock was held was sent away.
+                again = find_job(connection, name).state in _AT_WORK and is_due(connection, job_id)
     except (CascadeError, OperationalError, psycopg.OperationalError):
         raise
     except Exception as error:
         _note_failure(engine, name, error)
         raise
-    if planned is None:
-        return None
     publisher.publish_chunks(notices)
-    logger.info("job %s: %s", name, planned)
+    if again:
+        publisher.publish_plan(name)
+    if planned is not None:
+        logger.info("job %s: %s", name, planned)
     return planned
 
 
-def _plan_if_idle(connection: sa.Connection, name: str) -> tuple[Planned | None, list[ChunkNotice]]:
-    job = find_job(connection, name)
-    got_lock = connection.execute(
-        sa.text("SELECT pg_try_advisory_xact_lock(:space, :job)"),
-        {"space": _LOCK_SPACE, "job": job.job_id},
-    ).scalar_one()
-    if not got_lock:
-        return None, []
-    job = find_job(connection, name, lock=True)
-    if job.state not in (JobState.QUEUED, JobState.RUNNING):
-        return None, []
-    if has_open_chunks(connection, job.job_id):
-        return None, []
-    return _plan(connection, job)
+@contextmanager
+def _lock(connection: sa.Connection, job_id: int) -> Iterator[bool]:
+    """Whether this session has the job's planning for itself. The lock is gone with the connection, so that
+    whoever acts at the end of a plan had it all the while."""
+    key = {"space": _LOCK_SPACE, "job": job_id}
+    with connection.begin():
+        got = connection.execute(
+            sa.text("SELECT pg_try_advisory_lock(:space, :job)"), key
+        ).scalar_one()
+    try:
+        yield bool(got)
+    finally:
+        if got and not connection.invalidated:
+            try:
+                with connection.begin():
+                    connection.execute(sa.text("SELECT pg_advisory_unlock(:space, :job)"), key)
+            except DBAPIError:
+                connection.invalidate()
+
+
+def _plan(
+    engine: sa.Engine, connection: sa.Connection, name: str, planner: Planner
+) -> tuple[Planned | None, list[ChunkNotice]]:
+    for _ in range(_STALE_PLANS):
+        started = time.monotonic()
+        snapshot = _read(engine, connection, name)
+        if snapshot is None:
+            break
+        wave = _decide(snapshot, planner)
+        try:
+            if len(wave):
+                return _release(connection, snapshot, wave, started)
+            if snapshot.standing.open_chunks:
+                _wait(connection, snapshot, started)
+                break
+            choice = planner.choose_answers(snapshot.standing.view)
+            finished = _finish(connection, snapshot, choice)
+        except _StaleError:
+            continue
+        forget_evidence(engine, snapshot.job.job_id)
+        return finished, []
+    return None, []
+
+
+def _read(engine: sa.Engine, connection: sa.Connection, name: str) -> _Snapshot | None:
+    with connection.begin():
+        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        job = find_job(connection, name)
+        if job.state not in _AT_WORK or not is_due(connection, job.job_id):
+            return None
+        tiers = connection.execute(
+            sa.select(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).order_by(JOB_TIER.c.tier_no)
+        ).all()
+        balance = read_balance(connection, job.job_id)
+        known = read_evidence(engine, raw_connection(connection), job.job_id, job.spec)
+    stopped = np.array([tier.stopped is not None for tier in tiers], dtype=np.bool_)
+    return _Snapshot(
+        job=job,
+        standing=standing_of(known, job.spec, stopped, balance),
+        balance=balance,
+        calls=sum(tier.calls + tier.refused_rows for tier in tiers),
+    )
+
+
+def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
+    job, standing = snapshot.job, snapshot.standing
+    view = standing.view
+    # The last wave ended without a call made or a row given up: what it wanted could not be afforded, and
+    # asking for it again would go on for ever. What is fenced for first answers is there all the same.
+    is_stuck = not standing.open_chunks and job.planned_calls == snapshot.calls
+    if is_stuck:
+        view = replace(view, free_nanousd=min(view.free_nanousd, 0))
+    wave = planner.plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
+    at = (wave.row_no, wave.tier_no)
+    is_answer = wave.action == Action.ANSWER
+    sound = ~view.in_flight[at] & np.where(
+        is_answer,
+        ~view.barred[at] & ~standing.first_on_its_way[wave.row_no],
+        view.held[at] & ~standing.has_been_bought(wave.action, at),
+    )
+    if not sound.all():
+        logger.warning("job %s: %d purchases can't be made", job.name, np.sum(~sound))
+    if is_stuck:
+        is_first = is_answer & ~view.held[wave.row_no].any(axis=1)
+        worst = view.worst_nanousd[at]
+        sound &= is_first & (worst <= max(snapshot.balance.free_nanousd, 0))
+        sound &= worst <= standing.part_nanousd[wave.row_no]
+    return pick(wave, sound)
+
+
+def _release(
+    connection: sa.Connection, snapshot: _Snapshot, wave: Wave, started: float
+) -> tuple[Planned, list[ChunkNotice]]:
+    job, standing = snapshot.job, snapshot.standing
+    with connection.begin():
+        write_decisions(connection, job.job_id, job.waves + 1, wave)
+        _lock_unchanged(connection, job)
+        new_chunks, notices = release_wave(connection, job, standing, wave)
+        _note(connection, snapshot, started, new_chunks=new_chunks)
+    return Planned(job.waves + 1, len(wave), finished=False), notices
+
+
+def _wait(connection: sa.Connection, snapshot: _Snapshot, started: float) -> None:
+    """Nothing can be bought before more is answered."""
+    with connection.begin():
+        _lock_unchanged(connection, snapshot.job)
+        move_ring_fence(connection, snapshot.job.job_id, snapshot.standing.fence_shift_nanousd)
+        _note(connection, snapshot, started, new_chunks=0)
+
+
+def _note(
+    connection: sa.Connection, snapshot: _Snapshot, started: float, *, new_chunks: int
+) -> None:
+    note_planning(
+        connection,
+        snapshot.job,
+        calls=snapshot.calls,
+        open_chunks=snapshot.standing.open_chunks + new_chunks,
+        took_s=time.monotonic() - started,
+    )
+
+
+def _finish(connection: sa.Connection, snapshot: _Snapshot, choice: Choice) -> Planned:
+    job, view = snapshot.job, snapshot.standing.view
+    with connection.begin():
+        counts = write_choices(
+            raw_connection(connection),
+            job_id=job.job_id,
+            tier_no=choice.tier_no,
+            quality=choice.quality,
+            is_askable=snapshot.standing.is_askable,
+        )
+        _lock_unchanged(connection, job)
+        now = read_balance(connection, job.job_id, lock=True)
+        if now.budget_nanousd != snapshot.balance.budget_nanousd:
+            raise _StaleError
+        clear_ring_fence(connection, job.job_id)
+        connection.execute(
+            sa.update(JOB)
+            .where(JOB.c.job_id == job.job_id)
+            .values(
+                state=JobState.FINISHED,
+                reason=None,
+                labels=view.labels.name.lower(),
+                plan_failures=0,
+                finished_at=sa.func.now(),
+                rows_failed=counts.failed,
+                rows_unfunded=counts.unfunded,
+                quality=_mean_quality(choice),
+            )
+        )
+    return Planned(job.waves, 0, finished=True)
+
+
+def _lock_unchanged(connection: sa.Connection, job: Job) -> None:
+    """Lock the job's row.
+
+    Raises:
+        _StaleError: It is not what it was when its plan was begun.
+    """
+    now = find_job(connection, job.name, lock=True)
+    if (
+        now.job_id != job.job_id
+        or now.state not in _AT_WORK
+        or now.plan_generation != job.plan_generation
+        or now.waves != job.waves
+    ):
+        raise _StaleError
+
+
+def _mean_quality(choice: Choice) -> float | None:
+    """Mean over all rows, a row without an answer counting as 0; None unless the quality of each answer
+    that stands is measured."""
+    quality = choice.quality[choice.tier_no >= 0]
+    if not quality.size or np.isnan(quality).any():
+        return None
+    return float(quality.sum() / choice.tier_no.size)
 
 
 def _note_failure(engine: sa.Engine, name: str, error: Exception) -> None:
@@ -98,7 +296,7 @@ def _note_failure(engine: sa.Engine, name: str, error: Exception) -> None:
     what = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     with engine.begin() as connection:
         job = find_job(connection, name, lock=True)
-        if job.state not in (JobState.QUEUED, JobState.RUNNING):
+        if job.state not in _AT_WORK:
             return
         failures = connection.execute(
             sa.update(JOB)
@@ -113,159 +311,3 @@ def _note_failure(engine: sa.Engine, name: str, error: Exception) -> None:
         if failures >= PLAN_ATTEMPTS:
             reason = f"The planner failed {failures} times: {what}"
             set_state(connection, job.job_id, JobState.FAILED, reason=reason)
-
-
-def _plan(connection: sa.Connection, job: Job) -> tuple[Planned, list[ChunkNotice]]:
-    raw = connection.connection.driver_connection
-    if not isinstance(raw, psycopg.Connection):
-        raise TypeError("the database driver must be psycopg")
-    known = read_evidence(
-        raw, job.job_id, len(job.spec.tiers), is_free_text=job.spec.output.is_free_text
-    )
-    estimate = estimate_quality(known.evidence)
-    asked = known.asked | _stopped(connection, job)
-    balance = read_balance(connection, job.job_id, lock=True)
-    fence_nanousd = _least_fence(known, asked)
-    view = JobView(
-        quality=estimate.quality,
-        asked=asked,
-        worst_nanousd=known.worst_nanousd,
-        expected_nanousd=_expected_costs(known),
-        tier_quality=expected_quality(estimate),
-        free_nanousd=max(balance.free_nanousd - fence_nanousd, 0),
-        fenced_nanousd=max(min(fence_nanousd, balance.free_nanousd), 0),
-    )
-    if _made_no_progress(connection, job):
-        purchases = None
-    else:
-        purchases = plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
-    if purchases is not None and len(purchases.row_no):
-        notices = _release(connection, job, purchases, known.evidence.held, known.worst_nanousd)
-        return Planned(job.waves + 1, len(purchases.row_no), finished=False), notices
-    choice = choose_answers(estimate.quality)
-    counts = write_choices(
-        raw,
-        job_id=job.job_id,
-        choice=choice,
-        quality=np.where(_is_measured(estimate, known), estimate.quality, np.nan),
-        still_askable=np.asarray(~known.asked.all(axis=1)),
-    )
-    set_ring_fence(connection, job.job_id, 0)
-    connection.execute(
-        sa.update(JOB)
-        .where(JOB.c.job_id == job.job_id)
-        .values(
-            state=JobState.FINISHED,
-            reason=None,
-            plan_failures=0,
-            finished_at=sa.func.now(),
-            rows_failed=counts.failed,
-            rows_unfunded=counts.unfunded,
-            quality=_mean_quality(estimate, choice, known),
-        )
-    )
-    return Planned(job.waves, 0, finished=True), []
-
-
-def _stopped(connection: sa.Connection, job: Job) -> NDArray[np.bool_]:
-    """[T]: tiers that were stopped, because they billed more than they declared."""
-    stopped = connection.execute(
-        sa.select(JOB_TIER.c.stopped.is_not(None))
-        .where(JOB_TIER.c.job_id == job.job_id)
-        .order_by(JOB_TIER.c.tier_no)
-    ).scalars()
-    return np.array(list(stopped), dtype=np.bool_)
-
-
-def _least_fence(known: JobEvidence, asked: NDArray[np.bool_]) -> int:
-    """What rows without an answer need at least, each on the cheapest tier that may still be asked; rows
-    that no tier will be asked about any more need nothing."""
-    unanswered = ~known.evidence.held.any(axis=1) & ~asked.all(axis=1)
-    barred = np.iinfo(np.int64).max
-    needed = np.where(asked[unanswered], barred, known.worst_nanousd[unanswered])
-    return int(needed.min(axis=1, initial=barred).sum()) if len(needed) else 0
-
-
-def _made_no_progress(connection: sa.Connection, job: Job) -> bool:
-    """Whether the last wave ended without a call made or a row given up: what it wanted could not be
-    afforded, and asking for it again would go on for ever."""
-    calls = connection.execute(
-        sa.select(sa.func.sum(JOB_TIER.c.calls + JOB_TIER.c.refused_rows)).where(
-            JOB_TIER.c.job_id == job.job_id
-        )
-    ).scalar_one()
-    before = connection.execute(
-        sa.select(JOB.c.planned_calls).where(JOB.c.job_id == job.job_id)
-    ).scalar_one()
-    connection.execute(
-        sa.update(JOB).where(JOB.c.job_id == job.job_id).values(planned_calls=int(calls))
-    )
-    return before is not None and int(before) == int(calls)
-
-
-def _release(
-    connection: sa.Connection,
-    job: Job,
-    purchases: Purchases,
-    held: NDArray[np.bool_],
-    worst_nanousd: NDArray[np.int64],
-) -> list[ChunkNotice]:
-    wave = job.waves + 1
-    chunks = list(
-        cut_into_chunks(
-            job.job_id,
-            wave,
-            [t.name for t in job.spec.tiers],
-            purchases.row_no,
-            purchases.tier_no,
-            job.spec.chunk_rows,
-        )
-    )
-    notices = insert_chunks(connection, job.name, chunks)
-    is_escalation = held[purchases.row_no].any(axis=1)
-    # A row's part of the fence is its worst case on the tier that it is asked on now (`load_rows` lends
-    # it as much), so that no escalation takes what a first answer needs.
-    firsts = worst_nanousd[purchases.row_no, purchases.tier_no][~is_escalation]
-    set_ring_fence(connection, job.job_id, int(firsts.sum()))
-    escalated = np.bincount(purchases.tier_no[is_escalation], minlength=len(job.spec.tiers))
-    for tier_no in np.flatnonzero(escalated):
-        connection.execute(
-            sa.update(JOB_TIER)
-            .where(JOB_TIER.c.job_id == job.job_id, JOB_TIER.c.tier_no == int(tier_no))
-            .values(escalated=JOB_TIER.c.escalated + int(escalated[tier_no]))
-        )
-    connection.execute(
-        sa.update(JOB)
-        .where(JOB.c.job_id == job.job_id)
-        .values(waves=wave, planned_at=sa.func.now(), plan_failures=0, reason=None)
-    )
-    return notices
-
-
-def _expected_costs(known: JobEvidence) -> NDArray[np.int64]:
-    held = known.evidence.held
-    return estimate_costs(
-        known.worst_nanousd,
-        held.sum(axis=0),
-        known.cost_nanousd.sum(axis=0),
-        np.where(held, known.worst_nanousd, 0).sum(axis=0),
-    )
-
-
-def _is_measured(estimate: Estimate, known: JobEvidence) -> NDArray[np.bool_]:
-    """[N, T] whether a quality comes from a check, or from a model fitted to checked answers. What comes
-    from a prior alone serves to choose, and is not shown: nobody measured it."""
-    is_fitted = np.array([basis == "calibrated" for basis in estimate.basis])
-    return np.asarray(~np.isnan(known.evidence.passed) | is_fitted[None, :])
-
-
-def _mean_quality(
-    estimate: Estimate, choice: NDArray[np.int16], known: JobEvidence
-) -> float | None:
-    """Mean over all rows, a row without an answer counting as 0; None unless the quality of each answer
-    that stands is measured."""
-    rows = np.flatnonzero(choice >= 0)
-    tiers = choice[rows]
-    if not len(rows) or not _is_measured(estimate, known)[rows, tiers].all():
-        return None
-    return float(estimate.quality[rows, tiers].sum() / len(choice))

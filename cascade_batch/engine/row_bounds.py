@@ -86,18 +86,19 @@ def prompt_makers(spec: JobSpec) -> list[PromptMaker]:
     ]
 
 
-def require_gold(spec: JobSpec, columns: Iterable[str]) -> None:
-    """Refuse a gold column that no record has.
+def require_columns(spec: JobSpec, columns: Iterable[str]) -> None:
+    """Refuse a gold column, or one to group rows by, that no record has.
 
     Raises:
         UsageError: The hint lists the columns there are.
     """
     names = list(columns)
-    if spec.gold is not None and spec.gold not in names:
-        raise UsageError(
-            f"{spec.data}: no record has the gold column {spec.gold!r}.",
-            hint=f"Columns are: {', '.join(names[:20])}.",
-        )
+    for what, column in (("gold column", spec.gold), ("column to group rows by", spec.strata)):
+        if column is not None and column not in names:
+            raise UsageError(
+                f"{spec.data}: no record has the {what} {column!r}.",
+                hint=f"Columns are: {', '.join(names[:20])}.",
+            )
 
 
 def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable_rows: int) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cascade_batch.domain.job import JobSpec, Output, PolicyName
+from cascade_batch.domain.job import GoldUse, JobSpec, Output, PolicyName
 from cascade_batch.domain.money import usd_to_nanousd
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.tier_files import (
@@ -58,6 +58,8 @@ class JobOptions:
     prompt: str | None = None
     output: str | None = None
     gold: str | None = None
+    gold_use: str | None = None
+    strata: str | None = None
     check: str | None = None
     name: str | None = None
     policy: str | None = None
@@ -103,6 +105,8 @@ class JobFile(BaseModel):
     prompt: str | None = None
     output: Output = Output()
     gold: str | None = None
+    gold_use: GoldUse = "stop"
+    strata: str | None = None
     check: str | None = None
     tiers: Any = None
     policy: PolicyName = "auto"
@@ -176,6 +180,8 @@ class _Reader:
             prompt=self._prompt(),
             output=output,
             gold=gold,
+            gold_use=self._given("gold_use"),
+            strata=self._given("strata"),
             check=check,
             tiers=tiers,
             policy=self._given("policy"),

@@ -75,6 +75,7 @@ def _job(row: Any, answered: int) -> dict[str, Any]:
         },
         "quality": row["quality"],
         "waves": row["waves"],
+        "labels": row["labels"],
         "policy": row["spec"].get("policy"),
         "created_at": _time(row["created_at"]),
         "started_at": _time(row["started_at"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,19 +10,20 @@ import numpy as np
 import orjson
 import psycopg
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy.exc import IntegrityError
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.engine.chunks import cut_into_chunks, insert_chunks
-from cascade_batch.engine.evidence import read_worst_cases
-from cascade_batch.engine.jobs import notify_jobs_changed
+from cascade_batch.engine.evidence import JobEvidence
+from cascade_batch.engine.job_view import standing_of
+from cascade_batch.engine.jobs import find_job, notify_jobs_changed
+from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice
-from cascade_batch.engine.row_bounds import Reader, RowBounds, require_budget, require_gold
-from cascade_batch.errors import DataError, JobExistsError, UsageError
-from cascade_batch.ledger import open_account
-from cascade_batch.policy import start_tiers
+from cascade_batch.engine.release import note_planning, release_wave, write_decisions
+from cascade_batch.engine.row_bounds import Reader, RowBounds, require_budget, require_columns
+from cascade_batch.errors import DataError, JobExistsError
+from cascade_batch.ledger import open_account, read_balance
+from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
 from cascade_batch.store.tables import JOB, JOB_TIER
@@ -48,10 +50,13 @@ class _Ingest:
     cheapest_nanousd: int = 0
     affordable_rows: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    strata: dict[bytes, int] = field(default_factory=dict)
 
 
-def submit_job(engine: sa.Engine, spec: JobSpec, read: Reader) -> Submission:
-    """Store a job: its rows, its account and the chunks of its drafts.
+def submit_job(
+    engine: sa.Engine, spec: JobSpec, read: Reader, *, planner: Planner = PLANNER
+) -> Submission:
+    """Store a job: its rows, its account and the chunks of its first wave.
 
     Args:
         read: Reads the data set, in order, and leaves out or raises for what `check` refuses
@@ -64,15 +69,13 @@ def submit_job(engine: sa.Engine, spec: JobSpec, read: Reader) -> Submission:
     """
     with engine.begin() as connection:
         job_id = _insert_job(connection, spec)
-        raw = connection.connection.driver_connection
-        if not isinstance(raw, psycopg.Connection):
-            raise UsageError("The database driver must be psycopg.")
+        raw = raw_connection(connection)
         create_loading_table(raw, job_id)
         ingest = _Ingest()
         _copy_rows(raw, job_id, _lines(spec, job_id, read, ingest))
         if ingest.rows == 0:
             raise DataError("there is not a single usable row", source=spec.data)
-        require_gold(spec, ingest.columns)
+        require_columns(spec, ingest.columns)
         require_budget(
             spec,
             rows=ingest.rows,
@@ -93,15 +96,13 @@ def submit_job(engine: sa.Engine, spec: JobSpec, read: Reader) -> Submission:
             columns=ingest.columns,
             json_schema=spec.output.json_schema,
         )
-        worst = read_worst_cases(raw, job_id, len(spec.tiers))
-        start = start_tiers(spec.policy, worst, spec.budget_nanousd, spec.seed)
         open_account(
             connection,
             job_id=job_id,
             budget_nanousd=spec.budget_nanousd,
-            ring_fence_nanousd=int(worst[np.arange(ingest.rows), start].sum()),
+            ring_fence_nanousd=ingest.cheapest_nanousd,
         )
-        notices = _insert_drafts(connection, job_id, spec, start)
+        notices = _release_first_wave(connection, spec, planner)
         notify_jobs_changed(connection)
     return Submission(job_id, spec.name, ingest.rows, ingest.cheapest_nanousd, notices)
 
@@ -136,7 +137,7 @@ def _copy_rows(
     # FREEZE: the table was made in this transaction, so nobody can see its rows before the commit,
     # and a later vacuum need not write each page once more.
     statement = sql.SQL(
-        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input)"
+        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input, input_bytes, stratum)"
         " FROM STDIN (FREEZE)"
     ).format(sql.Identifier("cascade_store", f"row_{job_id}"))
     with raw.cursor() as cursor, cursor.copy(statement) as copy:
@@ -171,13 +172,19 @@ def _lines(spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest) -> Iterato
                 kinds[column] = "json"
         custom_id = record.custom_id if record.custom_id is not None else str(ingest.rows)
         gold = record.fields.get(spec.gold) if spec.gold else None
-        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\n" % (
+        stratum = 0
+        if spec.strata is not None:
+            group = orjson.dumps(record.fields.get(spec.strata), option=orjson.OPT_SORT_KEYS)
+            stratum = ingest.strata.setdefault(group, len(ingest.strata))
+        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\t%d\t%d\n" % (
             ingest.rows,
             record.line_no,
             _escape(custom_id.encode()),
             rb"\N" if gold is None else _escape(_as_text(gold).encode()),
             ",".join(map(str, worst)).encode(),
             orjson.dumps(record.fields).replace(b"\\", b"\\\\"),
+            bounds.body_bytes[0],
+            stratum,
         )
         ingest.rows += 1
     for column, kind in kinds.items():
@@ -207,10 +214,19 @@ def _escape(text: bytes) -> bytes:
     )
 
 
-def _insert_drafts(
-    connection: sa.Connection, job_id: int, spec: JobSpec, start: NDArray[np.int16]
+def _release_first_wave(
+    connection: sa.Connection, spec: JobSpec, planner: Planner
 ) -> list[ChunkNotice]:
-    names = [t.name for t in spec.tiers]
-    row_no = np.arange(start.size, dtype=np.int32)
-    chunks = list(cut_into_chunks(job_id, 0, names, row_no, start, spec.chunk_rows))
-    return insert_chunks(connection, spec.name, chunks)
+    """Plan while the job is stored, so that workers begin at once. Nobody else can see it yet."""
+    started = time.monotonic()
+    job = find_job(connection, spec.name)
+    known = JobEvidence(raw_connection(connection), job.job_id, job.spec)
+    no_tier_stopped = np.zeros(len(spec.tiers), dtype=np.bool_)
+    balance = read_balance(connection, job.job_id)
+    standing = standing_of(known, job.spec, no_tier_stopped, balance)
+    wave = planner.plan_wave(standing.view, spec.policy, seed=spec.seed, wave=1)
+    write_decisions(connection, job.job_id, 1, wave)
+    new_chunks, notices = release_wave(connection, job, standing, wave)
+    took_s = time.monotonic() - started
+    note_planning(connection, job, calls=0, open_chunks=new_chunks, took_s=took_s)
+    return notices

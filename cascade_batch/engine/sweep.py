@@ -4,7 +4,7 @@ Rows that somebody else has locked are passed over: who holds them is at work on
 job's planner would hold up all others.
 
 It frees chunks of workers that died, wakes workers for chunks that wait, and calls the planner for
-jobs that have nothing open. The broker may lose every message: this is what makes up for it.
+jobs that are due. The broker may lose every message: this is what makes up for it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 import sqlalchemy as sa
 
 from cascade_batch.engine.chunks import notice, spread
+from cascade_batch.engine.due import DUE
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.errors import ServiceUnreachableError
 from cascade_batch.store.engine import make_engine, reachable
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 PUBLISH_AGAIN_S = 15
 """A chunk that waited this long since its last message gets another."""
 PLAN_AGAIN_S = 10
-"""A job with nothing open that was not planned for so long gets the planner called again."""
+"""A job that is due and was not planned for so long gets the planner called again."""
 SWEEP_S = 1.0
 RETURN_S = 10.0
 """How long workers have, after the database was away, to come back before their leases are taken."""
@@ -47,18 +48,17 @@ UPDATE cascade_store.chunk c SET published_at = clock_timestamp()
           FOR NO KEY UPDATE OF k SKIP LOCKED)
 RETURNING c.chunk_id, j.name AS job, c.tier_name, c.row_from, c.row_to, c.row_nos, c.row_count
 """
-_IDLE_JOBS = """
+_DUE_JOBS = f"""
 UPDATE cascade_store.job SET planned_at = clock_timestamp()
  WHERE job_id IN (
        SELECT j.job_id FROM cascade_store.job j
         WHERE j.state IN ('queued', 'running')
           AND (j.planned_at IS NULL OR j.planned_at < clock_timestamp()
                - make_interval(secs => :again_s * 2 ^ least(j.plan_failures, 6)))
-          AND NOT EXISTS (SELECT 1 FROM cascade_store.chunk c
-                           WHERE c.job_id = j.job_id AND c.state <> 'done')
+          AND {DUE}
           FOR NO KEY UPDATE OF j SKIP LOCKED)
 RETURNING name
-"""
+"""  # noqa: S608
 _WAKE_PER_TIER = 16
 
 
@@ -103,8 +103,8 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
         logger.warning("%d leases had run out; what they had reserved is at risk", freed)
     publish_ready(engine, publisher)
     with engine.begin() as connection:
-        idle = connection.execute(sa.text(_IDLE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
-    for job in idle:
+        due = connection.execute(sa.text(_DUE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
+    for job in due:
         publisher.publish_plan(job)
 
 

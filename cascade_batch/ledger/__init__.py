@@ -17,9 +17,13 @@ one of three ways, and the reservation with it:
   write-off. A retry needs a new reservation. Money never comes back on a guess; it comes back when
   somebody says, by name and in an entry, that the invoice proves it was not billed.
 
-**The ring fence.** While a row is unanswered, its worst case on the tier that it is asked on next is
-fenced off: only what lies outside the fence may be reserved for escalations. A call for an unanswered
-row lends itself its own part of the fence (`lent`); when it ends without an answer, the part goes back.
+**The ring fence.** While a row is unanswered, its part is fenced off: the lowest worst case among the tiers
+that it may still be asked on. Only what lies outside the fence may be reserved for anything else. A call
+for an unanswered row lends itself its own part of the fence (`lent`); on a dearer tier it takes the rest
+from what lies outside. When it ends without an answer, the part goes back. So what the fence holds and what
+calls have lent themselves is, at all times, the sum of the unanswered rows' parts, and money for a first
+answer is there whatever else was bought, unless write-offs have eaten it. A row's part is fixed while a
+chunk that asks for it is open; between chunks the planner may move it, and the fence with it.
 
 **Turns.** Per call, a worker would settle and reserve twice; per turn, it does so once for some hundred
 calls of some chunks, in one statement, which also stores the answers: an answer and its price land
@@ -39,9 +43,10 @@ entry does.
 from cascade_batch.ledger.account import (
     Balance,
     add_budget,
+    clear_ring_fence,
+    move_ring_fence,
     open_account,
     read_balance,
-    set_ring_fence,
 )
 from cascade_batch.ledger.audit import AuditReport, audit_job
 from cascade_batch.ledger.lease import Lease, claim_chunks, expire_leases
@@ -56,9 +61,10 @@ __all__ = [
     "add_budget",
     "audit_job",
     "claim_chunks",
+    "clear_ring_fence",
     "expire_leases",
+    "move_ring_fence",
     "open_account",
     "read_balance",
-    "set_ring_fence",
     "take_turn",
 ]

@@ -90,9 +90,21 @@ def add_budget(
     return read_balance(connection, job_id)
 
 
-def set_ring_fence(connection: sa.Connection, job_id: int, to_nanousd: int) -> None:
-    """Set the fence to what the rows that still may be answered need. Only for the planner, while
-    no chunk of the job is open: nothing else moves the fence then."""
+def clear_ring_fence(connection: sa.Connection, job_id: int) -> None:
+    """Fence nothing off any more. Only for the planner, when no chunk of the job is open and none will be."""
     connection.execute(
-        sa.update(BALANCE).where(BALANCE.c.job_id == job_id).values(ring_fence_nanousd=to_nanousd)
+        sa.update(BALANCE).where(BALANCE.c.job_id == job_id).values(ring_fence_nanousd=0)
     )
+
+
+def move_ring_fence(connection: sa.Connection, job_id: int, by_nanousd: int) -> None:
+    """Enlarge or reduce the fence, as rows that nobody works on need more or less than is held for them. Only
+    for the planner."""
+    if by_nanousd:
+        connection.execute(
+            sa.update(BALANCE)
+            .where(BALANCE.c.job_id == job_id)
+            .values(
+                ring_fence_nanousd=sa.func.greatest(BALANCE.c.ring_fence_nanousd + by_nanousd, 0)
+            )
+        )

@@ -1,19 +1,24 @@
-"""Many rows of few fixed-width columns, as a numpy array.
+"""Many rows of few fixed-width columns, as numpy arrays.
 
-A binary COPY of columns that are never null has tuples of one size, so that the whole answer of the
-server is read as one structured array without a Python object per row.
+A binary COPY of columns that are never null has tuples of one size, so that what goes to the server or comes
+from it is one structured array, without a Python object per row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
 
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
 _HEADER_BYTES = 19
 _TRAILER_BYTES = 2
+_BLOCK_ROWS = 1 << 14
 _TYPES = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8"}
 
 
@@ -28,11 +33,7 @@ def read_columns(
         query: A SELECT whose columns are `columns`, in order, none of them ever null.
         columns: Name and Postgres type (int2, int4, int8, float4 or float8) of each column.
     """
-    fields: list[tuple[str, str]] = [("", ">i2")]
-    for name, kind in columns:
-        fields += [(f"_{name}", ">i4"), (name, _TYPES[kind])]
-    fields[0] = ("_fields", ">i2")
-    dtype = np.dtype(fields)
+    dtype = _tuple_type(columns)
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy,
@@ -43,3 +44,39 @@ def read_columns(
         name: np.ascontiguousarray(table[name]).astype(np.dtype(_TYPES[kind]).newbyteorder("="))
         for name, kind in columns
     }
+
+
+def write_columns(
+    connection: psycopg.Connection[tuple[object, ...]],
+    table: sql.Composable,
+    columns: Sequence[tuple[str, str]],
+    values: Sequence[NDArray[Any]],
+) -> None:
+    """Append rows to a table.
+
+    Args:
+        table: Its quoted name.
+        columns: Name and Postgres type of each column that is given, as in `read_columns`.
+        values: An array per column, all of one length.
+    """
+    rows = np.empty(len(values[0]), dtype=_tuple_type(columns))
+    rows["_fields"] = len(columns)
+    for (name, kind), array in zip(columns, values, strict=True):
+        rows[f"_{name}"] = np.dtype(_TYPES[kind]).itemsize
+        rows[name] = array
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        table, sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(_SIGNATURE)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            copy.write(rows[start : start + _BLOCK_ROWS].tobytes())
+        copy.write(_TRAILER)
+
+
+def _tuple_type(columns: Sequence[tuple[str, str]]) -> np.dtype[Any]:
+    """A tuple of a binary COPY: how many fields, then each field's length and itself."""
+    fields = [("_fields", ">i2")]
+    for name, kind in columns:
+        fields += [(f"_{name}", ">i4"), (name, _TYPES[kind])]
+    return np.dtype(fields)

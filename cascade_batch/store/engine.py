@@ -56,6 +56,14 @@ def make_engine(database_url: str, *, pooled: bool = False) -> sa.Engine:
     )
 
 
+def raw_connection(connection: sa.Connection) -> psycopg.Connection[tuple[object, ...]]:
+    """The driver's connection below, for what SQLAlchemy has no words for; in the same transaction."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise TypeError("the database driver must be psycopg")
+    return raw
+
+
 @contextmanager
 def reachable(database_url: str) -> Iterator[None]:
     """Turn a lost or refused connection inside the block into a ServiceUnreachableError."""

@@ -64,8 +64,8 @@ ALTER TABLE cascade_store.row
 
 -- action: 0 answers, 1 second samples, 2 a judge's words. sample_no: of the answers that it brings.
 -- promised_nanousd: what its calls are expected to cost beyond what the ring fence holds for them.
--- fence_parts: what the ring fence holds for each of its rows, in their order; null: the row's lowest worst
--- case.
+-- fence_parts: what the ring fence holds for each of its rows, in their order; null: the row's worst case on
+-- this tier.
 ALTER TABLE cascade_store.chunk
     ADD COLUMN action smallint NOT NULL DEFAULT 0,
     ADD COLUMN sample_no smallint NOT NULL DEFAULT 0,

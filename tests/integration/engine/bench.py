@@ -178,7 +178,7 @@ class Worker:
         self.providers = Providers()
         self.gates = Gates(None)
         self.contexts = JobContexts()
-        self.drained: list[str] = []
+        self.due: list[str] = []
         self.stopping = False
         self.options = {"owner": f"worker {next(_numbers)}", "lease_s": 30.0, "slice_s": 60.0}
         self.options.update(more)
@@ -192,13 +192,13 @@ class Worker:
             gates=self.gates,
             contexts=self.contexts,
             should_stop=lambda: self.stopping,
-            on_drained=self._drained,
+            on_due=self._due,
             **self.options,
         )
         return await self.driver.run()
 
-    async def _drained(self, job: str) -> None:
-        self.drained.append(job)
+    async def _due(self, job: str) -> None:
+        self.due.append(job)
 
     async def close(self) -> None:
         await self.providers.close()

@@ -112,13 +112,13 @@ async def test_a_broker_that_hangs_does_not_hold_up_the_work(bench: Bench):
             second_is_done = asyncio.Event()
 
             async def hang(job: str) -> None:
-                worker.drained.append(job)
+                worker.due.append(job)
                 if job == first:
                     later = bench.submit(tiers, 5)
                     await until(lambda: bench.status(later)["rows"]["answered"] == 5)
                     second_is_done.set()
 
-            worker._drained = hang
+            worker._due = hang
             # A slow third job keeps the run alive until the second can be claimed.
             slow = bench.tier(served, "small", **ROOMY, limits={"concurrency": 1})
             third = bench.submit([slow], 200, chunk_rows=10)
@@ -136,7 +136,7 @@ async def test_a_broker_that_raises_does_not_stop_the_worker(bench: Bench):
             async def fail(job: str) -> None:
                 raise RuntimeError("the broker speaks another language")
 
-            worker._drained = fail
+            worker._due = fail
             await worker.drive()
             assert bench.status(job)["rows"]["answered"] == 5
 

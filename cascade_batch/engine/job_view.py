@@ -1,0 +1,153 @@
+"""A job as the planner is shown it: evidence, what is on its way, and the money that this leaves.
+
+**The ring fence, row by row.** A row without an answer has a part in the fence: its lowest worst case among
+the tiers that may still be asked, so that whatever else happens it can be answered; nothing, if no tier may
+be. The part is fixed when the row is released (`chunk.fence_parts`), for as long as its chunk is open: its
+call lends itself the part (a dearer tier's call takes the rest from what is free) and gives it back if it
+ends without an answer. So at all times
+
+    ring fence + what calls have lent themselves = sum of the parts of all rows without an answer.
+
+Rows that are in no open chunk are nobody's but the planner's, which may thus give them new parts: a refusal
+or a stopped tier makes a row's cheapest way dearer, or closes the last one. It finds by how much the equation
+is off in its snapshot, and moves the fence by that difference when it acts: turns that workers took in
+between have moved both sides alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.engine.evidence import JobEvidence
+from cascade_batch.engine.open_work import ChunkState
+from cascade_batch.ledger import Balance
+from cascade_batch.policy.view import UNKNOWN, Action, Bools, JobView, Labels, Marks
+
+_NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job in one snapshot.
+
+    Attributes:
+        view: What the planner is shown.
+        part_nanousd: [N] each row's part of the ring fence, 0 for answered rows.
+        fence_shift_nanousd: By how much the ring fence has to be moved to hold these parts.
+        first_on_its_way: [N] the row has no answer and is in an open chunk that asks for one.
+        is_askable: [N] some tier has neither answered nor refused the row.
+        open_chunks: How many chunks are not done.
+        rows_on_their_way: How many rows of them are neither answered nor refused.
+        sampled: [N, T] the tier gave a second answer, or refused to.
+        judged: [N, T] the judge was asked about the answer.
+    """
+
+    view: JobView
+    part_nanousd: NDArray[np.int64]
+    fence_shift_nanousd: int
+    first_on_its_way: Bools
+    is_askable: Bools
+    open_chunks: int
+    rows_on_their_way: int
+    sampled: Bools
+    judged: Bools
+
+    def has_been_bought(
+        self, action: Marks, at: tuple[NDArray[np.int32], NDArray[np.int16]]
+    ) -> Bools:
+        """[K] whether a second sample, or a verdict, was bought before, whatever came of it."""
+        return np.where(action == Action.SAMPLE, self.sampled[at], self.judged[at])
+
+
+def labels_of(spec: JobSpec, has_gold: Bools) -> Labels:
+    """Where the word on an answer comes from."""
+    # A judge's word has to be bought first: it is evidence, which gold audits.
+    if spec.judge_tier_no is None and not spec.check_needs_gold:
+        return Labels.CHECK
+    if spec.judge_tier_no is None and spec.gold_use == "stop" and has_gold.all():
+        return Labels.CHECK
+    return Labels.GOLD if has_gold.any() else Labels.AGREEMENT
+
+
+def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Balance) -> Standing:
+    """Put together what was read in one snapshot.
+
+    Args:
+        stopped: [T] tiers that were stopped, because they billed more than they declared.
+    """
+    answered = np.asarray(known.held.any(axis=1))
+    barred = known.held | known.refused | stopped
+    part = np.where(barred, _NEVER, known.worst_nanousd).min(axis=1)
+    part[answered | barred.all(axis=1)] = 0
+    in_flight = np.zeros_like(known.held)
+    reserved = np.zeros(len(answered), dtype=np.bool_)
+    first = np.zeros(len(answered), dtype=np.bool_)
+    promised = lent = on_their_way = 0
+    for chunk in known.open.values():
+        coming = _to_come(chunk, known)
+        rows = chunk.row_no[coming]
+        in_flight[rows, chunk.about_tier_no] = True
+        if chunk.action == Action.ANSWER:
+            part[rows] = np.where(answered[rows], 0, _parts(chunk, known)[coming])
+            first[rows] = ~answered[rows]
+            reserved[chunk.reserved] = True
+        to_reserve = max(len(rows) - len(chunk.reserved), 0)
+        promised += chunk.promised_nanousd * to_reserve // len(chunk.row_no)
+        lent += chunk.lent_nanousd
+        on_their_way += len(rows)
+    needed = int(part.sum())
+    labels = labels_of(spec, known.has_gold)
+    view = JobView(
+        labels=labels,
+        held=known.held,
+        barred=barred,
+        in_flight=in_flight,
+        # What a check that needs gold says is gold's word, and stops nothing.
+        verdict=np.full_like(known.passed, UNKNOWN)
+        if labels is not Labels.CHECK and spec.judge_tier_no is None
+        else known.passed,
+        gold=known.matches_gold,
+        has_gold=known.has_gold,
+        fits=known.fits,
+        truncated=known.truncated,
+        confidence=known.confidence,
+        length=known.length,
+        value_key=known.value_key,
+        input_size=known.input_bytes,
+        stratum=known.stratum,
+        worst_nanousd=known.worst_nanousd,
+        cost_nanousd=known.cost_nanousd,
+        free_nanousd=balance.free_nanousd - (needed - lent) - promised,
+        fence_nanousd=np.where(reserved, 0, part),
+    )
+    return Standing(
+        view=view,
+        part_nanousd=part,
+        fence_shift_nanousd=needed - lent - balance.ring_fence_nanousd,
+        first_on_its_way=first,
+        is_askable=np.asarray(~(known.held | known.refused).all(axis=1)),
+        open_chunks=len(known.open),
+        rows_on_their_way=on_their_way,
+        sampled=known.sampled | known.refused,
+        judged=known.judged,
+    )
+
+
+def _to_come(chunk: ChunkState, known: JobEvidence) -> Bools:
+    """Which of the chunk's rows are neither answered nor given up. What second samples and judges bring is
+    none of a row's first answers: their chunks count as a whole until they are done."""
+    if chunk.action != Action.ANSWER:
+        return np.ones(len(chunk.row_no), dtype=np.bool_)
+    at = (chunk.row_no, chunk.tier_no)
+    return np.asarray(~(known.held[at] | known.refused[at]))
+
+
+def _parts(chunk: ChunkState, known: JobEvidence) -> NDArray[np.int64]:
+    if chunk.fence_part_nanousd is not None:
+        return chunk.fence_part_nanousd
+    worst: NDArray[np.int64] = known.worst_nanousd[chunk.row_no, chunk.tier_no]
+    return worst
