@@ -21,12 +21,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import psycopg
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.open_work import ChunkState, read_chunks
 from cascade_batch.policy.view import UNKNOWN, Action
 from cascade_batch.store import arrays
-from cascade_batch.store.columns import read_columns
+from cascade_batch.store.columns import read_columns, stream_columns
 
 Raw = psycopg.Connection[tuple[object, ...]]
 
@@ -158,7 +159,10 @@ class JobEvidence:
             job=int(self.job_id),
             which=which,
         )
-        found = read_columns(raw, query, _ANSWER_COLUMNS)
+        for found in stream_columns(raw, query, _ANSWER_COLUMNS):
+            self._take(found)
+
+    def _take(self, found: dict[str, NDArray[np.generic]]) -> None:
         is_further = found["sample_no"] != 0
         if is_further.any():
             self.sampled[found["row_no"][is_further], found["tier_no"][is_further]] = True
@@ -180,10 +184,10 @@ class JobEvidence:
         query = _VERDICTS.format(
             passed=_mark("a.passed"), source=source, job=int(self.job_id), which=which
         )
-        found = read_columns(raw, query, _VERDICT_COLUMNS)
-        at = (found["row_no"], found["tier_no"])
-        self.judged[at] = True
-        self.passed[at] = found["passed"]
+        for found in stream_columns(raw, query, _VERDICT_COLUMNS):
+            at = (found["row_no"], found["tier_no"])
+            self.judged[at] = True
+            self.passed[at] = found["passed"]
 
     def _read_refusals(self, raw: Raw) -> None:
         found = read_columns(

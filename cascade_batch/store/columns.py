@@ -6,7 +6,7 @@ from it is one structured array, without a Python object per row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,41 @@ from psycopg import sql
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _HEADER_BYTES = 19
-_TRAILER_BYTES = 2
 _BLOCK_ROWS = 1 << 14
+_BLOCK_BYTES = 1 << 20
 _TYPES = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8"}
+
+
+def stream_columns(
+    connection: psycopg.Connection[tuple[object, ...]],
+    query: str,
+    columns: Sequence[tuple[str, str]],
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Run `query` and return its columns as arrays in native byte order, some ten thousand rows at a time;
+    nothing, if it has no rows.
+
+    Args:
+        query: A SELECT whose columns are `columns`, in order, none of them ever null.
+        columns: Name and Postgres type (int2, int4, int8, float4 or float8) of each column.
+    """
+    dtype = _tuple_type(columns)
+    # Added to piece by piece: there is one per row, and a list of them takes longer than all the rest.
+    data = bytearray()
+    start = _HEADER_BYTES
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy,
+    ):
+        for piece in copy:
+            data += piece
+            if len(data) > _BLOCK_BYTES:
+                count = (len(data) - start) // dtype.itemsize
+                yield _columns(np.frombuffer(data, dtype, count, start), columns)
+                data = data[start + count * dtype.itemsize :]
+                start = 0
+    count = (len(data) - start - len(_TRAILER)) // dtype.itemsize
+    if count:
+        yield _columns(np.frombuffer(data, dtype, count, start), columns)
 
 
 def read_columns(
@@ -27,23 +59,10 @@ def read_columns(
     query: str,
     columns: Sequence[tuple[str, str]],
 ) -> dict[str, NDArray[np.generic]]:
-    """Run `query` and return its columns as arrays in native byte order.
-
-    Args:
-        query: A SELECT whose columns are `columns`, in order, none of them ever null.
-        columns: Name and Postgres type (int2, int4, int8, float4 or float8) of each column.
-    """
-    dtype = _tuple_type(columns)
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy,
-    ):
-        data = b"".join(copy)
-    table = np.frombuffer(data[_HEADER_BYTES : len(data) - _TRAILER_BYTES], dtype=dtype)
-    return {
-        name: np.ascontiguousarray(table[name]).astype(np.dtype(_TYPES[kind]).newbyteorder("="))
-        for name, kind in columns
-    }
+    """Run `query` and return its columns as arrays; see `stream_columns`."""
+    none = np.empty(0, dtype=_tuple_type(columns))
+    blocks = [_columns(none, columns), *stream_columns(connection, query, columns)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name, _ in columns}
 
 
 def write_columns(
@@ -72,6 +91,15 @@ def write_columns(
         for start in range(0, len(rows), _BLOCK_ROWS):
             copy.write(rows[start : start + _BLOCK_ROWS].tobytes())
         copy.write(_TRAILER)
+
+
+def _columns(
+    tuples: NDArray[Any], columns: Sequence[tuple[str, str]]
+) -> dict[str, NDArray[np.generic]]:
+    return {
+        name: tuples[name].astype(np.dtype(_TYPES[kind]).newbyteorder("="))
+        for name, kind in columns
+    }
 
 
 def _tuple_type(columns: Sequence[tuple[str, str]]) -> np.dtype[Any]:
