@@ -44,7 +44,7 @@ def stream_columns(
     ):
         for piece in copy:
             data += piece
-            if len(data) > _BLOCK_BYTES:
+            if len(data) >= start + max(_BLOCK_BYTES, dtype.itemsize):
                 count = (len(data) - start) // dtype.itemsize
                 yield _columns(np.frombuffer(data, dtype, count, start), columns)
                 data = data[start + count * dtype.itemsize :]

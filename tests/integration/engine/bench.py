@@ -19,6 +19,7 @@ from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContexts
 from cascade_batch.engine.driver import Driver, DriveSummary
 from cascade_batch.engine.plan import plan_job
+from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.engine.row_bounds import Reader
 from cascade_batch.engine.status import job_status
@@ -93,6 +94,7 @@ class Bench:
         *,
         budget_nanousd: int = 10**12,
         name: str | None = None,
+        planner: Planner = PLANNER,
         **more: Any,
     ) -> str:
         """Store a job; returns its name."""
@@ -106,7 +108,7 @@ class Bench:
                 **more,
             }
         )
-        submission = submit_job(self.engine, spec, reader(rows))
+        submission = submit_job(self.engine, spec, reader(rows), planner=planner)
         self.messages.publish_chunks(submission.notices)
         return submission.name
 
@@ -141,8 +143,8 @@ class Bench:
         with self.engine.begin() as connection:
             return connection.execute(sa.text(query), values).rowcount
 
-    def plan(self, job: str) -> Any:
-        return plan_job(self.engine, job, self.messages)
+    def plan(self, job: str, planner: Planner = PLANNER) -> Any:
+        return plan_job(self.engine, job, self.messages, planner=planner)
 
     @contextlib.asynccontextmanager
     async def worker(
@@ -155,13 +157,26 @@ class Bench:
         finally:
             await worker.close()
 
-    async def finish(self, job: str, worker: Worker) -> None:
+    async def finish(self, job: str, worker: Worker, planner: Planner = PLANNER) -> None:
         """Drive and plan, as tasks and messages would, until the job is at work no more."""
         while self.state(job) in AT_WORK:
             await worker.drive()
             # Chunks that wait for a time must not wait for it here.
             self.execute("UPDATE cascade_store.chunk SET not_before = NULL WHERE state = 'ready'")
-            await asyncio.to_thread(self.plan, job)
+            await asyncio.to_thread(self.plan, job, planner)
+
+    def hold_back(self, job: str, chunks: int) -> None:
+        """The job's last chunks that nobody has taken wait for an hour, or for `finish`."""
+        self.execute(
+            "UPDATE cascade_store.chunk SET not_before = now() + interval '1 h' WHERE chunk_id IN ("
+            " SELECT chunk_id FROM cascade_store.chunk WHERE job_id = :job AND state = 'ready'"
+            " ORDER BY chunk_id DESC LIMIT :n)",
+            job=self.job_id(job), n=chunks,
+        )  # fmt: skip
+
+    def rested(self, job: str) -> None:
+        """As if the planner had rested for long enough."""
+        self.execute("UPDATE cascade_store.job SET plan_not_before = NULL WHERE name = :j", j=job)
 
     async def run(self, job: str, tiers: Sequence[Tier]) -> None:
         """Do the whole job with one worker."""

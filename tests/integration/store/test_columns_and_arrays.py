@@ -7,9 +7,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 
 from cascade_batch.store import arrays
-from cascade_batch.store.columns import read_columns
+from cascade_batch.store import columns as store_columns
+from cascade_batch.store.columns import read_columns, stream_columns, write_columns
 from cascade_batch.store.engine import libpq_url
 
 LENIENT = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
@@ -89,3 +91,36 @@ def test_blocks_of_columns_are_read_whole(connection, rows):
     for column, kind in zip(columns, kinds, strict=True):
         assert found[kind].dtype.isnative
         np.testing.assert_array_equal(found[kind], np.array(column, dtype=found[kind].dtype))
+
+
+KINDS = [("a", "int2"), ("b", "int4"), ("c", "int8"), ("d", "float4"), ("e", "float8")]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 1 << 20])
+@pytest.mark.parametrize("rows", [0, 1, 7, 1000])
+def test_what_is_written_is_read_in_blocks_of_any_size(
+    connection, rows: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(store_columns, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(store_columns, "_BLOCK_ROWS", max(block_bytes // 50, 1))
+    connection.execute("DROP TABLE IF EXISTS written")
+    listed = ", ".join(f"{name} {kind} NOT NULL" for name, kind in KINDS)
+    connection.execute(f"CREATE TEMPORARY TABLE written ({listed}, at serial)")
+    draw = np.random.default_rng(rows)
+    limits = np.iinfo(np.int64)
+    values = [
+        draw.integers(-(2**15), 2**15, rows),
+        draw.integers(-(2**31), 2**31, rows),
+        draw.integers(limits.min, limits.max, rows, endpoint=True),
+        np.append(draw.normal(size=rows), np.nan)[-rows:][:rows].astype(np.float32),
+        draw.normal(size=rows),
+    ]
+    write_columns(connection, sql.Identifier("written"), KINDS, values)
+    query = "SELECT a, b, c, d, e FROM written ORDER BY at"
+    blocks = list(stream_columns(connection, query, KINDS))
+    whole = read_columns(connection, query, KINDS)
+    for (name, _), expected in zip(KINDS, values, strict=True):
+        np.testing.assert_array_equal(whole[name], expected)
+        if blocks:
+            np.testing.assert_array_equal(np.concatenate([b[name] for b in blocks]), expected)
+    assert bool(blocks) == (rows > 0)

@@ -93,11 +93,14 @@ def test_rows_can_come_from_standard_input(run, data, folder):
     assert json.loads(result.stdout)["rows"] == 1
 
 
-def test_a_missing_gold_column_is_an_error(run, data):
-    result = run("estimate", data, "--prompt", "{{ text }}", "--gold", "lable")
+@pytest.mark.parametrize(
+    ("option", "what"), [("--gold", "gold column"), ("--strata", "column to group rows by")]
+)
+def test_a_missing_column_is_an_error(run, data, option, what):
+    result = run("estimate", data, "--prompt", "{{ text }}", option, "lable")
 
     assert result.exit_code == 2
-    assert "no record has the gold column 'lable'" in result.stderr
+    assert f"no record has the {what} 'lable'" in result.stderr
     assert "text, label" in result.stderr
 
 

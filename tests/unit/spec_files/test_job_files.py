@@ -18,6 +18,8 @@ JOB = """\
     prompt: "{{ headline }}"
     output: {choices: [yes, no]}
     gold: label
+    gold_use: train
+    strata: topic
     check: exact
     policy: confidence
     seed: 7
@@ -40,6 +42,7 @@ def test_every_key_of_a_job_file_reaches_the_specification(folder, write):
     assert (spec.system, spec.prompt) == ("You label headlines.", "{{ headline }}")
     assert spec.output.choices == ("yes", "no")
     assert (spec.gold, spec.check, spec.policy) == ("label", "exact", "confidence")
+    assert (spec.gold_use, spec.strata) == ("train", "topic")
     assert (spec.seed, spec.chunk_rows) == (7, 50)
     assert (request.limit, request.skip_bad) == (10, True)
     assert [t.name for t in spec.tiers] == ["small", "large"]
@@ -62,6 +65,8 @@ def test_options_win_over_the_job_file(folder, write):
             prompt="P",
             output="{pattern: 'a+'}",
             gold="g",
+            gold_use="stop",
+            strata="s",
             check="contains",
             name="n",
             policy="cheapest",
@@ -77,6 +82,7 @@ def test_options_win_over_the_job_file(folder, write):
     assert spec.budget_nanousd == 1000 * 10**9
     assert (spec.system, spec.prompt, spec.output.pattern) == ("S", "P", "a+")
     assert (spec.gold, spec.check, spec.name) == ("g", "contains", "n")
+    assert (spec.gold_use, spec.strata) == ("stop", "s")
     assert (spec.policy, spec.seed, spec.chunk_rows) == ("cheapest", 1, 2)
     assert (request.limit, request.skip_bad) == (3, False)
 
