@@ -35,12 +35,12 @@ from cascade_batch.engine.due import is_due
 from cascade_batch.engine.evidence import forget_evidence, read_evidence
 from cascade_batch.engine.job_view import Standing, standing_of
 from cascade_batch.engine.jobs import Job, find_job, set_state
-from cascade_batch.engine.planner import PLANNER, Choice, Planner
+from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.engine.release import note_planning, pick, release_wave, write_decisions
 from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import Balance, clear_ring_fence, move_ring_fence, read_balance
-from cascade_batch.policy.view import Action, Wave
+from cascade_batch.policy import Action, Choice, Wave
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.tables import JOB, JOB_TIER
 
@@ -184,6 +184,10 @@ def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
     is_stuck = not standing.open_chunks and job.planned_calls == snapshot.calls
     if is_stuck:
         view = replace(view, free_nanousd=min(view.free_nanousd, 0))
+    if not standing.open_chunks:
+        # Nothing will come free any more: what the money can't carry at worst case is out of reach.
+        carried = max(view.free_nanousd, 0) + standing.part_nanousd[:, None]
+        view = replace(view, barred=view.barred | (view.worst_nanousd > carried))
     wave = planner.plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
     at = (wave.row_no, wave.tier_no)
     is_answer = wave.action == Action.ANSWER

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cascade_batch.domain.job import PolicyName
-from cascade_batch.engine.first_planner import FirstPlanner
-from cascade_batch.policy.view import Floats, JobView, Wave
-
-
-class Choice(Protocol):
-    """Which answer stands for each row."""
-
-    @property
-    def tier_no(self) -> NDArray[np.int16]:
-        """[N] its tier; -1: the row has none."""
-
-    @property
-    def quality(self) -> Floats:
-        """[N] its quality, NaN where nobody measured it."""
+from cascade_batch.policy import Choice, JobView, Wave, choose_answers, plan_wave
 
 
 class Planner(Protocol):
@@ -37,5 +21,16 @@ class Planner(Protocol):
         """The best of what each row holds, once nothing more is bought."""
 
 
-PLANNER: Planner = FirstPlanner()
-"""The planner of this version."""
+class PolicyPlanner:
+    """The planner of `cascade_batch.policy`."""
+
+    def plan_wave(self, view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wave:
+        """The next wave."""
+        return plan_wave(view, policy, seed=seed, wave=wave)
+
+    def choose_answers(self, view: JobView) -> Choice:
+        """The best of what each row holds."""
+        return choose_answers(view)
+
+
+PLANNER: Planner = PolicyPlanner()

@@ -1,57 +1,58 @@
 """What to buy next: the planner. Numbers in, numbers out; no I/O, no state.
 
-**What it does.** The engine shows the planner a job as it stands (`JobView`) and gets back a wave: pairs of
-row and tier in the order in which they should be bought (`plan_wave`). The engine buys in that order for as
-long as worst cases can be reserved, waits until the wave is settled, looks again, and asks for the next
-wave. An empty wave means that nothing is left to buy and the job is done. Where each row starts is decided
-before the first call (`start_tiers`), and which of a row's answers counts after the last
-(`choose_answers`).
+**What it does.** Whoever runs a job shows the planner how it stands (`JobView`) and gets back a wave: which
+rows to ask on which tier now (`plan_wave`). Each wave is planned from nothing but the view, so that a planner
+that crashed is replaced by any other, and the same view gives the same wave. An empty wave with nothing in
+flight ends the job; then `choose_answers` says which of a row's answers counts.
 
-**Why in this order.** First come rows that have no answer: every row answered is the promise, and the money
-for it is ring-fenced, so these rows alone may draw on the fence. Each is asked on the tier, of those that
-have not answered it, where its worst case is lowest. Only then does money go to escalations. A row can be
-escalated to the next tier up that is expected to improve it; among all rows those come first where the most
-can be wrong per dollar: `(1 - p) / expected cost`, with `p` the quality of the best answer held. That is
-the optimal order where a dearer tier is equally likely to mend any wrong answer, and it needs no labels. A
-tier that is dearer and no better is passed over. Where no tier promises to improve a row that is still in
-doubt, it comes after all the others and is bought while money is left: the estimates have seen a dear tier
-only on rows that were hard enough to reach it, and are too modest about it. Nothing more is bought for a
-row whose answer passed a check.
+**Paths, not ladders.** Each row asked once, on random mixes of tiers, is a strong rival (the hull of
+single tiers): on recorded data, drafting everything on the cheapest tier and climbing from there loses to it
+wherever that tier is weak and nearly as dear as the next. So no tier has a role of its own. A row that holds
+nothing is a state like any other, from which every tier may be bought.
 
-**Expected cost plans, worst case admits.** A wave is as long as its *expected* costs fill the free money,
-because most calls cost far less than their worst case and a wave planned by worst case would end when a
-tenth of the money is spent. But nothing is in it whose worst case alone exceeds the free money. What could
-not be admitted while others were in flight is planned again in the next wave, with what they left over. The
-first purchase of a wave can always be admitted, and what was asked is never asked again: so waves come to
-an end, and at that end no row with something to gain could be afforded.
+**How a wave comes about** (`waves`):
 
-**Policies.** `auto` and `confidence` are the order above (one and the same so far). `random` escalates rows
-to their next tier in random order without looking at the answers: what a signal has to beat. `dearest` buys
-the dearest tier for row after row while the money lasts; `cheapest` never escalates. The last three are
-there to be compared with.
+1. *Beliefs*: `evidence` brings signals to ranks; `fitting` fits the joint model of who is right (`model`)
+   to the answers whose truth is known, from an informed prior (`prior`); the model gives, for every row and
+   tier, the probability that the tier is right given all that the row holds. `expense` does the same for
+   costs.
+2. *Prospects*: `population` imagines rows, `worth` works out on them, backwards from full knowledge, what
+   each state is worth and what each purchase leads to, at a given price of money.
+3. *Price of money*: one number, found by bisection so that the expected total of everything still to be
+   bought meets the money that is left. At that price every row decides for itself; that this is optimal
+   for a budget that is met on average is Lagrangian duality, and with many rows one of them at most is
+   fractional. Between the two prices where a whole class of rows changes its mind, rows are drawn at
+   random: which is the hull's mix, where nothing tells rows apart.
+4. *Release*: early waves start few rows, because their plan rests on the prior; then all that pays. A few
+   rows are asked on every tier, whatever the plan, for at most a few per cent of the budget.
 
-**What it knowingly does not do yet.** It climbs ladders and does not choose paths: no row starts on or goes
-straight to a dear tier because that is the better buy, and a mix of tiers asked once each (the hull) can
-beat it where the cheapest tier is weak and nearly as dear as the next. It looks one step ahead and does not
-reduce a row's steps to their concave hull. It draws nothing at random in order to learn, so that it can't
-tell how good a tier is on rows that it never sends there. It draws no frontier.
+**Why learning does no harm.** The prior is a plan of its own: abler tiers are dearer, confidence means what
+it means elsewhere. Labels move it only as far as their number allows, features of rows hardest of all.
+Abilities that turn out alike make all paths alike, and then the price of money does the choosing, which is
+the hull. Where nobody labels anything, a row only ever goes up, and its dearest answer counts.
+
+**Expected costs plan, worst cases admit.** Prices are weighed against expected costs, since most calls cost
+far less than their worst case; the ledger admits by worst case whatever is asked of it. First answers on a
+row's cheapest tier come first in a wave, because they free the ring fence; then dearer first answers as far
+as free money carries the difference; then escalations, most gain per dollar first. What could not be admitted
+is planned again.
+
+**What bounds it**, knowingly: one dimension of ease for all tiers; values of pairs compared as if
+independent; second samples and judges' words are not bought by plan yet; a row's own text is known by its
+size and stratum alone.
 """
 
-from cascade_batch.policy.costs import estimate_costs
-from cascade_batch.policy.planner import (
-    JobView,
-    Purchases,
-    choose_answers,
-    plan_wave,
-)
-from cascade_batch.policy.starting import fence_tier, start_tiers
+from cascade_batch.policy.answers import Choice, choose_answers
+from cascade_batch.policy.planning import plan_wave
+from cascade_batch.policy.view import Action, JobView, Labels, Reason, Wave
 
 __all__ = [
+    "Action",
+    "Choice",
     "JobView",
-    "Purchases",
+    "Labels",
+    "Reason",
+    "Wave",
     "choose_answers",
-    "estimate_costs",
-    "fence_tier",
     "plan_wave",
-    "start_tiers",
 ]

@@ -1,4 +1,4 @@
-"""Evidence about answers: signals read from a reply, checks, and the probability of being right.
+"""Evidence about answers: signals read from a reply, and checks. What follows from it is for `policy` to say.
 
 Steps, each pure:
 
@@ -7,18 +7,11 @@ Steps, each pure:
    it against the declared output, the check and gold. `checks` lists all checks.
 3. `value_key` makes a number of a value, equal for answers that say the same.
 4. `read_word` reads what a judge tier says about an answer (`judge:TIER`).
-5. `estimate_quality` turns all evidence of a job into the probability that each held answer is right.
 
 An answer that fits the declared output is not thereby a right one: `passed` is True only where a check
 had something to hold the answer against.
 """
 
-from cascade_batch.quality.calibration import (
-    Estimate,
-    Evidence,
-    estimate_quality,
-    expected_quality,
-)
 from cascade_batch.quality.judging import Judge, make_judge
 from cascade_batch.quality.signals import confidence_of, signals_of
 from cascade_batch.quality.values import value_key
@@ -26,13 +19,9 @@ from cascade_batch.quality.verdicts import YES_NO, Word, read_word
 
 __all__ = [
     "YES_NO",
-    "Estimate",
-    "Evidence",
     "Judge",
     "Word",
     "confidence_of",
-    "estimate_quality",
-    "expected_quality",
     "make_judge",
     "read_word",
     "signals_of",

@@ -114,9 +114,12 @@ def simulate(
     waves = 0
     while True:
         wave = planner.plan(job.view(), waves + 1)
-        if not len(wave) or not job.buy(wave):
+        if not len(wave):
             break
-        waves += 1
+        if job.buy(wave):
+            waves += 1
+        else:
+            job.give_up(wave)
     return job.end(planner.choose(job.view()), waves)
 
 
@@ -135,6 +138,7 @@ class _Job:
         self._fence = _fence(set_, reserve)
         self._left = budget_nanousd - int(self._fence.sum())
         self._held: Bools = np.zeros(set_.score.shape, np.bool_)
+        self._refused: Bools = np.zeros(set_.score.shape, np.bool_)
         # Shared by all views.
         self._input_size = set_.input_size.copy()
         self._stratum = set_.stratum.copy()
@@ -148,7 +152,7 @@ class _Job:
         return JobView(
             labels=self._labels,
             held=held.copy(),
-            barred=held.copy(),
+            barred=held | self._refused,
             in_flight=np.zeros_like(held),
             verdict=np.where(held, self._word.verdict, np.int8(UNKNOWN)),
             gold=np.where(held, self._word.gold, np.int8(UNKNOWN)),
@@ -176,6 +180,11 @@ class _Job:
         admitted, self._left = admit(reserved, settled, self._left)
         self._held[rows[admitted], tiers[admitted]] = True
         return int(admitted.sum())
+
+    def give_up(self, wave: Wave) -> None:
+        """None of a wave can be afforded any more: it is not offered again. (The product bars what the free
+        money can't carry at worst case, once nothing is in flight.)"""
+        self._refused[wave.row_no, wave.tier_no] = True
 
     def end(self, tier_no: TierNos, waves: int) -> JobOutcome:
         """Close the books, adding up again from what is held."""

@@ -1,0 +1,122 @@
+"""What asking is expected to cost, learnt from what it has cost.
+
+A cost is proportional to the tier's mean, and within it to a row's expense, which tiers share: a long prompt,
+or a stratum that makes models talk, costs more everywhere (on one recorded set strata differed threefold, and
+a plan that went by prompt length alone missed its budget). So relative costs of all tiers together are
+regressed on the free features, then what is left on each tier alone, both by ridge regression. What a row has
+already cost elsewhere tells the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_batch.policy.view import Floats, JobView
+
+FIRST_RATIO = 0.25
+"""Cost as a share of the worst case before any answer is seen: a worst case counts every byte of the request
+as a token and every answer as long as it may be."""
+_FIRST_WEIGHT = 3.0
+"""What that is worth, in answers."""
+_SHARED_PRECISION = 10.0
+_OWN_PRECISION = 40.0
+_SIZE_PRIOR = 0.5
+"""How strongly cost is taken to follow the prompt's size before anything is seen."""
+_MOST_RELATIVE = 10.0
+_RELATIVE_BOUNDS = (0.15, 6.0)
+_FEW = 10
+_MOST_SURPLUS = 2.0
+_SURPLUS_WEIGHT = 10.0
+"""Of the assumption that tiers' surpluses have nothing to do with each other."""
+
+
+def expected_costs(view: JobView) -> Floats:
+    """[N, T] expected cost of asking each row on each tier, in nano-dollars; never above the worst case,
+    and positive where the worst case is."""
+    mean = _mean_costs(view)
+    features = _expense_features(view)
+    row, tier = np.nonzero(view.held)
+    known = mean[tier] > 0
+    row, tier = row[known], tier[known]
+    first = np.zeros(features.shape[1])
+    first[0], first[1] = 1.0, _SIZE_PRIOR
+    cost = np.empty(view.held.shape)
+    if row.size < _FEW:
+        cost[:] = mean * np.clip(features @ first, *_RELATIVE_BOUNDS)[:, None]
+    else:
+        relative = np.minimum(view.cost_nanousd[row, tier] / mean[tier], _MOST_RELATIVE)
+        shared = first + _ridge(features[row], relative - features[row] @ first, _SHARED_PRECISION)
+        for t in range(mean.size):
+            cost[:, t] = mean[t] * _own_expense(
+                features, shared, row[tier == t], relative[tier == t]
+            )
+    cost *= _talkative(view, cost)
+    return np.asarray(np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd))
+
+
+def _mean_costs(view: JobView) -> Floats:
+    """[T] mean cost of a tier's answers; of tiers with few, what the others' ratio to worst cases makes
+    likely."""
+    assumed = FIRST_RATIO * view.worst_nanousd.mean(axis=0, dtype=np.float64)
+    answers = view.held.sum(axis=0)
+    total = view.cost_nanousd.sum(axis=0, dtype=np.float64)
+    seen = (answers >= _FIRST_WEIGHT) & (assumed > 0) & (total > 0)
+    if seen.any():
+        ratios = total[seen] / answers[seen] / assumed[seen]
+        assumed = assumed * float(np.exp(np.log(ratios).mean()))
+    return np.asarray((total + _FIRST_WEIGHT * assumed) / (answers + _FIRST_WEIGHT))
+
+
+def _own_expense(
+    features: Floats, shared: Floats, rows: NDArray[np.intp], relative: Floats
+) -> Floats:
+    """[N] a tier's expense of each row relative to its mean, level with what was seen."""
+    own = _ridge(features[rows], relative - features[rows] @ shared, _OWN_PRECISION)
+    expense = np.clip(features @ (shared + own), *_RELATIVE_BOUNDS)
+    level = (relative.sum() + _FIRST_WEIGHT) / (expense[rows].sum() + _FIRST_WEIGHT)
+    return np.asarray(expense * level)
+
+
+def _talkative(view: JobView, cost: Floats) -> Floats:
+    """[N, T] by how much more a tier will cost than expected of the row, as others have already cost more or
+    less: a question that makes one model think long makes others.
+
+    The logarithm of a tier's surplus is regressed, through the origin, on the mean logarithm of the other
+    tiers' surpluses.
+    """
+    surplus = np.log(np.maximum(view.cost_nanousd, 1.0) / np.maximum(cost, 1.0))
+    surplus = np.where(view.held, np.clip(surplus, -_MOST_SURPLUS, _MOST_SURPLUS), 0.0)
+    n_held = view.held.sum(axis=1)
+    factor = np.ones(cost.shape)
+    for tier in range(cost.shape[1]):
+        others = n_held - view.held[:, tier]
+        heard = (surplus.sum(axis=1) - surplus[:, tier]) / np.maximum(others, 1)
+        both = view.held[:, tier] & (others > 0)
+        slope = (heard[both] @ surplus[both, tier]) / (heard[both] @ heard[both] + _SURPLUS_WEIGHT)
+        said = np.exp(slope * heard)
+        seen = float((cost[both, tier] * said[both]).sum())
+        paid = float(view.cost_nanousd[both, tier].sum())
+        level = (paid + _FEW * cost[:, tier].mean()) / (seen + _FEW * cost[:, tier].mean() + 1.0)
+        factor[:, tier] = np.where((others > 0) & ~view.held[:, tier], said * level, 1.0)
+    return factor
+
+
+def _expense_features(view: JobView) -> Floats:
+    """[N, F]: one; the prompt's size against the mean; a column for each stratum."""
+    size = view.input_size.astype(np.float64)
+    mean = max(float(size.mean()), 1.0)
+    columns = [np.ones_like(size), size / mean - 1.0]
+    n_strata = int(view.stratum.max(initial=0)) + 1
+    if n_strata > 1:
+        counts = np.bincount(view.stratum)
+        largest = np.sort(np.argsort(-counts, kind="stable")[:50])
+        columns += [(view.stratum == s).astype(np.float64) for s in largest]
+    return np.column_stack(columns)
+
+
+def _ridge(features: Floats, target: Floats, precision: float) -> Floats:
+    penalty = np.full(features.shape[1], precision)
+    penalty[0], penalty[1] = precision / 10.0, precision / 3.0
+    gram: NDArray[np.float64] = features.T @ features + np.diag(penalty)
+    return np.asarray(np.linalg.solve(gram, features.T @ target))
