@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.policy.view import Bools, Floats, JobView, Keys, Marks
+from cascade_batch.policy.view import UNKNOWN, Bools, Floats, JobView, Keys, Marks
 
 _SURE_LOGPROB = -1e-9
 _FEW_RANKS = 5
@@ -76,6 +76,19 @@ def evidence_of(view: JobView) -> Evidence:
         np.where(unfit & (view.gold >= 0), np.int8(0), view.gold).astype(np.int8),
         free_features(view),
         gives,
+    )
+
+
+def without_answers(evidence: Evidence) -> Evidence:
+    """The same rows before anything was bought."""
+    return Evidence(
+        np.zeros_like(evidence.held),
+        np.full_like(evidence.rank, np.nan),
+        np.zeros_like(evidence.key),
+        np.full_like(evidence.verdict, UNKNOWN),
+        np.full_like(evidence.gold, UNKNOWN),
+        evidence.features,
+        evidence.gives,
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.policy.evidence import Evidence, evidence_of
+from cascade_batch.policy.evidence import evidence_of, without_answers
 from cascade_batch.policy.expense import expected_costs
 from cascade_batch.policy.fitting import fit
-from cascade_batch.policy.model import Group, beliefs, groups_of
+from cascade_batch.policy.model import Group, Model, beliefs, groups_of
 from cascade_batch.policy.population import imagine
 from cascade_batch.policy.view import (
     Action,
@@ -59,24 +60,73 @@ class Decision:
 class Outlook:
     """A job as the planner sees it at one moment: beliefs, expected costs and prospects."""
 
-    def __init__(self, view: JobView, seed: int) -> None:
-        """Fit everything to the view."""
-        self.view = view
+    def __init__(self, view: JobView, seed: int, *, rows: Places | None = None) -> None:
+        """Fit everything to the view.
+
+        Args:
+            view: The job as it stands.
+            seed: The job's seed.
+            rows: The rows to look at, where not all are wanted; all are learnt from.
+        """
         evidence = evidence_of(view)
-        self.model = fit(evidence, view.labels)
-        self.cost = expected_costs(view)
-        self.evidence: Evidence = evidence
-        self.upwards_only = view.labels == Labels.AGREEMENT
-        self.belief = beliefs(self.model, evidence)
-        imagined, like = imagine(
-            self.model, evidence, view.labels, np.random.default_rng((seed, 1))
-        )
-        self.prospects = Prospects(
-            self.model, imagined, self.cost[like], upwards_only=self.upwards_only
-        )
+        model = fit(evidence, view.labels)
+        cost = expected_costs(view)
+        rows = np.arange(len(cost)) if rows is None else rows
+        self.view = view
+        self.held: Bools = view.held[rows]
+        self.barred: Bools = view.barred[rows]
+        self.cost: Floats = cost[rows]
         self.pending: NDArray[np.int16] = np.where(
-            view.in_flight.any(axis=1), view.in_flight.argmax(axis=1), -1
+            view.in_flight[rows].any(axis=1), view.in_flight[rows].argmax(axis=1), -1
         ).astype(np.int16)
+        self._seed = seed
+        self._evidence = evidence.take(rows)
+        self._believe(model)
+
+    def _believe(self, model: Model) -> None:
+        labels = self.view.labels
+        self.model = model
+        self.upwards_only = labels == Labels.AGREEMENT
+        self.belief = beliefs(model, self._evidence)
+        imagined, like = imagine(
+            model, self._evidence, labels, np.random.default_rng((self._seed, 1))
+        )
+        self.prospects = Prospects(model, imagined, self.cost[like], upwards_only=self.upwards_only)
+
+    def believing(self, model: Model) -> Outlook:
+        """The same job under other beliefs."""
+        other = copy(self)
+        other._believe(model)
+        return other
+
+    def begun_anew(self) -> Outlook:
+        """The same job with the same beliefs, and nothing bought."""
+        other = copy(self)
+        other.held = np.zeros_like(self.held)
+        other.barred = self.barred & ~self.held
+        other.pending = np.full_like(self.pending, -1)
+        other._evidence = without_answers(self._evidence)
+        other.belief = beliefs(self.model, other._evidence)
+        return other
+
+    def expect(self, money: float) -> tuple[float, float, Floats]:
+        """What comes of so much money for these rows: mean quality in the end, the price of money, and [T]
+        expected spending by the next tier of each row."""
+        high, low, share = self.price_for(money, np.random.default_rng((self._seed, 5)))
+        quality = 0.0
+        spending = np.zeros(self.cost.shape[1])
+        for price, weight in ((high, 1.0 - share), (low, share)):
+            decision = self.decide(self.prospects.solve(price), price)
+            worth = decision.worth + price * decision.spend_nanousd
+            quality += weight * float(worth.mean())
+            asked = decision.tier_no >= 0
+            np.add.at(spending, decision.tier_no[asked], weight * decision.spend_nanousd[asked])
+        return quality, high, spending
+
+    def worth_at(self, price: float) -> float:
+        """Mean quality in the end at a price of money."""
+        decision = self.decide(self.prospects.solve(price), price)
+        return float((decision.worth + price * decision.spend_nanousd).mean())
 
     def money(self) -> int:
         """What is there to spend: what is free, and the fence of rows that wait for a first answer."""
@@ -87,7 +137,7 @@ class Outlook:
         rows = np.arange(len(self.pending)) if rows is None else rows
         tier_no = np.full(rows.size, -1, np.int16)
         spend, gain, worth = np.zeros((3, rows.size))
-        for group in groups_of(self.view.held[rows]):
+        for group in groups_of(self.held[rows]):
             at = group.rows
             part = self._decide_group(strategy, price, Group(group.tiers, rows[at]))
             tier_no[at], spend[at] = part.tier_no, part.spend_nanousd
@@ -99,7 +149,7 @@ class Outlook:
         belief = self.belief[rows]
         held = best_held(belief, state, upwards_only=self.upwards_only)
         functions = basis(belief, state)
-        pending, barred = self.pending[rows], self.view.barred[rows]
+        pending, barred = self.pending[rows], self.barred[rows]
         waits = pending >= 0
         best = np.where(waits | (len(state) == 0), -np.inf, held)
         tier_no = np.full(rows.size, -1, np.int16)
