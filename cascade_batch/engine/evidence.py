@@ -52,8 +52,15 @@ _ANSWER_COLUMNS = [
     ("value_key", "int8"),
     ("cost_nanousd", "int8"),
 ]
-_VERDICTS = "SELECT a.row_no, a.tier_no, {passed} FROM {source} WHERE a.job_id = {job} {which}"
-_VERDICT_COLUMNS = [("row_no", "int4"), ("tier_no", "int2"), ("passed", "int2")]
+_VERDICTS = """
+SELECT a.row_no, a.tier_no, {passed}, a.cost_nanousd FROM {source} WHERE a.job_id = {job} {which}
+"""
+_VERDICT_COLUMNS = [
+    ("row_no", "int4"),
+    ("tier_no", "int2"),
+    ("passed", "int2"),
+    ("cost_nanousd", "int8"),
+]
 _ROWS = r"""
 SELECT {worst}, coalesce(input_bytes, octet_length(input::text))::float4, coalesce(stratum, 0),
        (coalesce(gold, '') ~ '\S')::int::int2
@@ -89,6 +96,7 @@ class JobEvidence:
         refused: [N, T] the tier refused the row for good.
         sampled: [N, T] the tier answered the row a second time.
         judged: [N, T] the judge was asked about the answer, whatever it said.
+        judging_nanousd: What the judge's words cost together.
         open: Chunks that are not done, by id.
     """
 
@@ -109,6 +117,7 @@ class JobEvidence:
         self.refused = np.zeros(shape, dtype=np.bool_)
         self.sampled = np.zeros(shape, dtype=np.bool_)
         self.judged = np.zeros(shape, dtype=np.bool_)
+        self.judging_nanousd = 0
         self.open: dict[int, ChunkState] = {}
         self._last_chunk_id: int | None = None
 
@@ -186,6 +195,8 @@ class JobEvidence:
         )
         for found in stream_columns(raw, query, _VERDICT_COLUMNS):
             at = (found["row_no"], found["tier_no"])
+            new = ~self.judged[at]
+            self.judging_nanousd += int(found["cost_nanousd"][new].sum())
             self.judged[at] = True
             self.passed[at] = found["passed"]
 

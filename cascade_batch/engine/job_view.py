@@ -25,6 +25,7 @@ from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.open_work import ChunkState
 from cascade_batch.ledger import Balance
+from cascade_batch.policy.expense import FIRST_RATIO
 from cascade_batch.policy.view import UNKNOWN, Action, Bools, JobView, Labels, Marks
 
 _NEVER = np.iinfo(np.int64).max
@@ -65,10 +66,11 @@ class Standing:
 
 def labels_of(spec: JobSpec, has_gold: Bools) -> Labels:
     """Where the word on an answer comes from."""
-    # A judge's word has to be bought first: it is evidence, which gold audits.
-    if spec.judge_tier_no is None and not spec.check_needs_gold:
+    if spec.judge_tier_no is not None:
+        return Labels.JUDGE
+    if not spec.check_needs_gold:
         return Labels.CHECK
-    if spec.judge_tier_no is None and spec.gold_use == "stop" and has_gold.all():
+    if spec.gold_use == "stop" and has_gold.all():
         return Labels.CHECK
     return Labels.GOLD if has_gold.any() else Labels.AGREEMENT
 
@@ -108,7 +110,7 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         in_flight=in_flight,
         # What a check that needs gold says is gold's word, and stops nothing.
         verdict=np.full_like(known.passed, UNKNOWN)
-        if labels is not Labels.CHECK and spec.judge_tier_no is None
+        if labels not in (Labels.CHECK, Labels.JUDGE)
         else known.passed,
         gold=known.matches_gold,
         has_gold=known.has_gold,
@@ -119,6 +121,10 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         value_key=known.value_key,
         input_size=known.input_bytes,
         stratum=known.stratum,
+        unjudged=known.held & ~known.judged
+        if labels is Labels.JUDGE
+        else np.zeros_like(known.held),
+        judge_nanousd=_judge_costs(known, spec),
         worst_nanousd=known.worst_nanousd,
         cost_nanousd=known.cost_nanousd,
         free_nanousd=balance.free_nanousd - (needed - lent) - promised,
@@ -135,6 +141,19 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         sampled=known.sampled | known.refused,
         judged=known.judged,
     )
+
+
+def _judge_costs(known: JobEvidence, spec: JobSpec) -> NDArray[np.int64]:
+    """[N] expected cost of a judge's word: the mean of those that were bought, and before there are any the
+    share of the worst case that an answer of that tier is taken to cost."""
+    if spec.judge_tier_no is None:
+        return np.zeros(len(known.held), dtype=np.int64)
+    bought = int(known.judged.sum())
+    if bought:
+        mean = known.judging_nanousd // bought + 1
+        return np.full(len(known.held), mean, dtype=np.int64)
+    worst = known.worst_nanousd[:, spec.judge_tier_no]
+    return np.asarray(np.ceil(worst * FIRST_RATIO), dtype=np.int64)
 
 
 def _to_come(chunk: ChunkState, known: JobEvidence) -> Bools:

@@ -56,6 +56,7 @@ def choose_answers(view: JobView) -> Choice:
 
 def _is_measured(view: JobView) -> Bools:
     """[N, T] a check has spoken, or the tier's confidence was held against enough gold."""
+    # A judge's word alone measures nothing: it is gold that tells how often it errs.
     by_check = (view.labels == Labels.CHECK) & (view.verdict >= 0)
     enough = (view.held & (view.gold >= 0)).sum(axis=0) >= MIN_LABELS
     return np.asarray(by_check | enough[None, :])

@@ -63,7 +63,7 @@ class _Expected:
 def fit(evidence: Evidence, labels: Labels) -> Model:
     """The model that the job's answers so far support."""
     n_tiers = evidence.held.shape[1]
-    model = prior.prior_model(n_tiers, evidence.features.shape[1])
+    model = prior.prior_model(n_tiers, evidence.features.shape[1], labels)
     rows = _training_rows(evidence, labels)
     if not rows.size:
         return model
@@ -113,7 +113,7 @@ def _improve(model: Model, evidence: Evidence, groups: list[Group], labels: Labe
                 _move_confidence(model, evidence, tier, one)
     if not only_abilities:
         _move_features(model, evidence, expected)
-        _move_check(model, evidence, expected)
+        _move_check(model, evidence, expected, prior.check_error(labels))
 
 
 def _count_agreement(
@@ -219,7 +219,9 @@ def _move_features(model: Model, evidence: Evidence, expected: list[_Expected]) 
     model.shared += _STEP * np.linalg.solve(curve, gradient)
 
 
-def _move_check(model: Model, evidence: Evidence, expected: list[_Expected]) -> None:
+def _move_check(
+    model: Model, evidence: Evidence, expected: list[_Expected], assumed_error: float
+) -> None:
     """How often the check is wrong, over all tiers alike."""
     alarms = rights = passes = wrongs = 0.0
     for tier, one in enumerate(expected):
@@ -229,6 +231,6 @@ def _move_check(model: Model, evidence: Evidence, expected: list[_Expected]) -> 
         alarms += right[verdict == 0].sum()
         wrongs += wrong[verdict >= 0].sum()
         passes += wrong[verdict == 1].sum()
-    assumed = prior.CHECK_ERROR * prior.CHECK_ERROR_WEIGHT
+    assumed = assumed_error * prior.CHECK_ERROR_WEIGHT
     model.false_alarm = float((alarms + assumed) / (rights + prior.CHECK_ERROR_WEIGHT))
     model.false_pass = float((passes + assumed) / (wrongs + prior.CHECK_ERROR_WEIGHT))

@@ -79,7 +79,7 @@ def _draw_values(model: Model, right: Bools, rng: np.random.Generator) -> NDArra
 def _draw_verdicts(
     model: Model, right: Bools, labels: Labels, rng: np.random.Generator
 ) -> NDArray[np.int8]:
-    if labels != Labels.CHECK:
+    if labels not in (Labels.CHECK, Labels.JUDGE):
         return np.full(right.shape, UNKNOWN, np.int8)
     u = rng.random(right.shape)
     passes = np.where(right, u >= model.false_alarm, u < model.false_pass)

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from cascade_batch.policy.model import KNOTS, NODES, Model, between_knots
-from cascade_batch.policy.view import Floats
+from cascade_batch.policy.view import Floats, Labels
 
 FIRST_ABILITY = 0.3
 """Log-odds of the cheapest tier on an average row: right on 57 % of them."""
@@ -24,6 +24,7 @@ SAME_VALUE_WEIGHT = 10.0
 MISSING = 0.05
 MISSING_WEIGHT = 10.0
 CHECK_ERROR = 0.03
+JUDGE_ERROR = 0.15
 CHECK_ERROR_WEIGHT = 30.0
 """In answers whose truth is known; a check that nobody holds against gold is held against the model."""
 SIGNAL_WEIGHT = 25.0
@@ -38,7 +39,12 @@ _SCORES = ((-0.75, 0.0, 0.8), (0.1, 0.5, 0.75))
 _FINE = 2000
 
 
-def prior_model(n_tiers: int, n_features: int) -> Model:
+def check_error(labels: Labels) -> float:
+    """How often the word that a row is given on its answers is wrong."""
+    return JUDGE_ERROR if labels == Labels.JUDGE else CHECK_ERROR
+
+
+def prior_model(n_tiers: int, n_features: int, labels: Labels) -> Model:
     """A model that knows nothing of the job yet."""
     return Model(
         ability=prior_abilities(n_tiers),
@@ -48,8 +54,8 @@ def prior_model(n_tiers: int, n_features: int) -> Model:
         density=np.repeat((PRIOR_MASS / KNOT_MASS[:, None])[None], n_tiers, axis=0),
         missing=np.full((n_tiers, 2), MISSING),
         same_value=SAME_VALUE.copy(),
-        false_alarm=CHECK_ERROR,
-        false_pass=CHECK_ERROR,
+        false_alarm=check_error(labels),
+        false_pass=check_error(labels),
     )
 
 

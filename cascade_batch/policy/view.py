@@ -45,13 +45,15 @@ class Labels(IntEnum):
 
     CHECK: a check decides on every bought answer, so that a row stops when one passes. GOLD: the right answer
     is known on some rows; it trains the beliefs and stops nothing, so that these rows stay a fair sample.
-    AGREEMENT: nobody says; the share of answers that agree with the dearest tier is shown, and is not
-    called quality.
+    JUDGE: a judge tier's word is bought on every answer; it stops a row like a check's, errs more often, and
+    is audited on gold where there is any. AGREEMENT: nobody says; which tiers agree with which orders them,
+    and nothing is called quality.
     """
 
     CHECK = 0
     GOLD = 1
-    AGREEMENT = 2
+    JUDGE = 2
+    AGREEMENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class JobView:
             there is none to compare.
         input_size: [N] bytes of the row's prompt, a free signal.
         stratum: [N] number of the group that the user put the row into; all 0 without groups.
+        unjudged: [N, T] a held answer that the judge has not been asked about; nowhere without a judge.
+        judge_nanousd: [N] expected cost of the judge's word on an answer to the row; 0 without a judge.
         worst_nanousd: [N, T] worst case of asking.
         cost_nanousd: [N, T] what a held answer cost, 0 where none is held.
         free_nanousd: what may be spent on more than first answers at the cheapest: neither spent, at risk,
@@ -99,6 +103,8 @@ class JobView:
     value_key: Keys
     input_size: Signals
     stratum: NDArray[np.int32]
+    unjudged: Bools
+    judge_nanousd: Amounts
     worst_nanousd: Amounts
     cost_nanousd: Amounts
     free_nanousd: int

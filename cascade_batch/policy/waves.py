@@ -70,7 +70,8 @@ class Outlook:
         """
         evidence = evidence_of(view)
         model = fit(evidence, view.labels)
-        cost = expected_costs(view)
+        # A judge's word is part of what an answer costs.
+        cost = expected_costs(view) + view.judge_nanousd[:, None]
         rows = np.arange(len(cost)) if rows is None else rows
         self.view = view
         self.held: Bools = view.held[rows]
@@ -239,30 +240,44 @@ class _Release:
         probed = np.zeros(self._idle.size, np.bool_)
         probed[probes] = True
         starts = self._starts(probed)
+        judged, judged_tiers = self._verdicts(probed)
+        probed[judged] = True
         escalated = np.flatnonzero(self._idle & self._answered & ~probed & (self._tier >= 0))
         cost = self._outlook.cost[escalated, self._tier[escalated]]
         density = self._gain[escalated] / np.maximum(cost, 1.0)
         escalated = escalated[np.argsort(-density, kind="stable")]
-        rows = np.concatenate([probes, starts, escalated])
-        tiers = np.concatenate([probe_tiers, self._tier[starts], self._tier[escalated]])
+        rows = np.concatenate([probes, starts, judged, escalated])
+        tiers = np.concatenate(
+            [probe_tiers, self._tier[starts], judged_tiers, self._tier[escalated]]
+        )
+        sizes = [probes.size, starts.size, judged.size, escalated.size]
         reason = np.repeat(
-            np.array([Reason.PROBE, Reason.START, Reason.ESCALATE], np.int8),
-            [probes.size, starts.size, escalated.size],
+            np.array([Reason.PROBE, Reason.START, Reason.ESCALATE, Reason.ESCALATE], np.int8),
+            sizes,
+        )
+        action = np.repeat(
+            np.array([Action.ANSWER, Action.ANSWER, Action.JUDGE, Action.ANSWER], np.int8), sizes
+        )
+        cost = np.where(
+            action == Action.JUDGE,
+            self._view.judge_nanousd[rows],
+            self._outlook.cost[rows, tiers] - self._view.judge_nanousd[rows],
         )
         drawn = np.concatenate(
             [
                 np.full(probes.size, min(PROBE_ROWS / max(self._idle.size, 1), 1.0)),
                 chance[starts],
+                np.ones(judged.size),
                 chance[escalated],
             ]
         )
         return Wave(
             row_no=rows.astype(np.int32),
             tier_no=tiers.astype(np.int16),
-            action=np.full(rows.size, Action.ANSWER, np.int8),
+            action=action,
             reason=reason,
             gain=self._expected_gain(rows, tiers).astype(np.float32),
-            expected_nanousd=np.ceil(self._outlook.cost[rows, tiers]).astype(np.int64),
+            expected_nanousd=np.ceil(cost).astype(np.int64),
             draw_probability=drawn.astype(np.float32),
             price_of_money=self._price * _USD_IN_NANOUSD,
         )
@@ -299,6 +314,15 @@ class _Release:
             can[some] = True
         starts, extra = starts[can], extra[can]
         return starts[np.argsort(extra > 0.0, kind="stable")]
+
+    def _verdicts(self, probed: Bools) -> tuple[Places, Places]:
+        """Answers whose word is still to be bought, the dearest tier's first, as far as free money goes."""
+        unjudged = self._view.unjudged & (self._idle & ~probed)[:, None]
+        rows = np.flatnonzero(unjudged.any(axis=1))
+        n_tiers = unjudged.shape[1]
+        tiers = n_tiers - 1 - unjudged[rows][:, ::-1].argmax(axis=1)
+        affordable = np.cumsum(self._view.judge_nanousd[rows]) <= max(self._view.free_nanousd, 0)
+        return rows[affordable], tiers[affordable]
 
     def _probes(self) -> tuple[Places, Places]:
         """Row k of those set apart is asked on tier k first, then on the others in turn, one a wave."""

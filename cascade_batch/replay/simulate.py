@@ -164,6 +164,8 @@ class _Job:
             value_key=np.where(held, set_.value_key, 0),
             input_size=self._input_size,
             stratum=self._stratum,
+            unjudged=np.zeros_like(held),
+            judge_nanousd=np.zeros(len(held), np.int64),
             worst_nanousd=self._worst,
             cost_nanousd=np.where(held, set_.cost_nanousd, 0),
             free_nanousd=self._left,

@@ -45,7 +45,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- labels: check, gold or agreement; null until a job made before this is planned again.
+-- labels: check, gold, judge or agreement; null until a job made before this is planned again.
 -- plan_below: the next wave is planned when fewer chunks than this are open (or none).
 -- plan_not_before: and not before this, while any is open, as planning takes time as well.
 -- plan_generation: raised by whoever changes what a plan rests on while it may be being made.
@@ -54,7 +54,7 @@ ALTER TABLE cascade_store.job
     ADD COLUMN plan_below integer NOT NULL DEFAULT 1,
     ADD COLUMN plan_not_before timestamptz,
     ADD COLUMN plan_generation integer NOT NULL DEFAULT 0,
-    ADD CONSTRAINT job_labels_check CHECK (labels IN ('check', 'gold', 'agreement'));
+    ADD CONSTRAINT job_labels_check CHECK (labels IN ('check', 'gold', 'judge', 'agreement'));
 
 -- input_bytes: size of the row's request to the first tier; stratum: number of the user's group. Null in
 -- jobs made before this.
