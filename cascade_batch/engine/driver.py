@@ -242,7 +242,7 @@ class Driver:
         if not turns:
             return
         grants = await self._take([turn for _, turn in turns])
-        drained: set[int] = set()
+        with_less_to_do: set[int] = set()
         for chunk, turn in turns:
             grant = grants.get(turn.chunk_id)
             self._done_calls += turn.calls
@@ -253,14 +253,14 @@ class Driver:
                     logger.warning("lease of chunk %s was lost", turn.chunk_id)
                 if turn.state == "done":
                     self._done_chunks += 1
-                    drained.add(turn.job_id)
+                    with_less_to_do.add(turn.job_id)
                 continue
             chunk.valid_until = now + self.lease_s
             chunk.renewed_at = now
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
             if (turn.answers or turn.verdicts) and chunk.context.note is not None:
                 await self._note(chunk.context, None)
-        await self._tell_due(drained)
+        await self._tell_due(with_less_to_do)
 
     async def _take(self, turns: Sequence[ChunkTurn]) -> dict[int, Grant]:
         """Take the turns; where one of them can't be taken, the others still are."""
