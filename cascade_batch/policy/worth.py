@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations as subsets_of
+from math import comb
 
 import numpy as np
 
@@ -23,13 +24,19 @@ State = tuple[int, ...]
 """The tiers whose answers a row holds."""
 
 _RIDGE = 0.08
-_MOST_TIERS = 6
-_MOST_HELD = 4
+_MOST_STATES = 256
+"""What can be held in memory and solved in a moment: every state of up to eight tiers; of more, those that
+hold fewer answers."""
 
 
 def most_held(n_tiers: int) -> int:
-    """How many tiers a row is asked on at most: all, but a few where states would be by the thousand."""
-    return n_tiers if n_tiers <= _MOST_TIERS else _MOST_HELD
+    """How many tiers a row is asked on at most: all, unless there are very many."""
+    states = 1
+    for held in range(1, n_tiers + 1):
+        states += comb(n_tiers, held)
+        if states > _MOST_STATES:
+            return held - 1
+    return n_tiers
 
 
 @dataclass(frozen=True, slots=True)
