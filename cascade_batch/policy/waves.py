@@ -29,7 +29,9 @@ STARTED_BY_WAVE = ((0.06, 2_000), (0.2, 20_000), (0.5, 10**9))
 starts all others. Early waves are for learning: more rows than the fit can use would be spent on the
 prior."""
 PROBE_ROWS = 40
-"""Rows that are asked on every tier in turn, whatever the plan: so that the tiers can be compared at all."""
+"""Rows that are asked on every tier in turn (on as many as there are waves of it), whatever the plan: so that
+the tiers can be compared at all."""
+PROBE_WAVES = 4
 PROBE_SHARE = 0.03
 """Of the budget, at most, that probes may cost."""
 _SEARCHED_ROWS = 20_000
@@ -329,7 +331,7 @@ class _Release:
         view, cost = self._view, self._outlook.cost
         n_rows, n_tiers = view.shape
         none = np.empty(0, np.intp)
-        if self._wave > n_tiers or n_tiers < 2:
+        if self._wave > min(n_tiers, PROBE_WAVES) or n_tiers < 2:
             return none, none
         first_target = min(int(np.ceil(STARTED_BY_WAVE[0][0] * n_rows)), STARTED_BY_WAVE[0][1])
         rows = self._order[: min(PROBE_ROWS, (first_target + 1) // 2)]

@@ -24,8 +24,8 @@ State = tuple[int, ...]
 """The tiers whose answers a row holds."""
 
 _RIDGE = 0.08
-_MOST_STATES = 256
-"""What can be held in memory and solved in a moment: every state of up to eight tiers; of more, those that
+_MOST_STATES = 128
+"""What can be held in memory and solved in a moment: every state of up to seven tiers; of more, those that
 hold fewer answers."""
 
 
