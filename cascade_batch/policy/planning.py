@@ -17,6 +17,9 @@ def plan_wave(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wav
         seed: The job's seed: the same view, seed and wave give the same answer.
         wave: Number of the wave, from 1.
     """
-    if policy == "auto":
-        return plan_auto(view, seed=seed, wave=wave)
-    return plan_rival(view, policy, seed=seed, wave=wave)
+    if policy != "auto":
+        return plan_rival(view, policy, seed=seed, wave=wave)
+    if view.shape[1] == 1 and not view.unjudged.any():
+        # Nothing to choose.
+        return plan_rival(view, "cheapest", seed=seed, wave=wave)
+    return plan_auto(view, seed=seed, wave=wave)

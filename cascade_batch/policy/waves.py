@@ -24,9 +24,9 @@ from cascade_batch.policy.view import (
 )
 from cascade_batch.policy.worth import Prospects, Strategy, basis, best_held
 
-STARTED_BY_WAVE = ((0.06, 2_000), (0.2, 20_000), (0.5, 10**9))
-"""Share of the rows, and their largest number, that are started by the end of the first waves; the next one
-starts all others. Early waves are for learning: more rows than the fit can use would be spent on the
+STARTED_BY_WAVE = ((0.06, 20, 2_000), (0.2, 40, 20_000), (0.5, 100, 10**9))
+"""Share of the rows, and their least and largest number, that are started by the end of the first waves; the
+next one starts all others. Early waves are for learning: more rows than the fit can use would be spent on the
 prior."""
 PROBE_ROWS = 40
 """Rows that are asked on every tier in turn (on as many as there are waves of it), whatever the plan: so that
@@ -288,8 +288,7 @@ class _Release:
         started = self._answered | ~self._idle
         target = started.size
         if self._wave <= len(STARTED_BY_WAVE):
-            share, most = STARTED_BY_WAVE[self._wave - 1]
-            target = min(int(np.ceil(share * target)), most)
+            target = started_by(self._wave, target)
         room = max(target - int((started | probed).sum()), 0)
         possible = ~started & ~probed & (self._tier >= 0)
         return self._affordable(self._order[possible[self._order]][:room])
@@ -333,8 +332,7 @@ class _Release:
         none = np.empty(0, np.intp)
         if self._wave > min(n_tiers, PROBE_WAVES) or n_tiers < 2:
             return none, none
-        first_target = min(int(np.ceil(STARTED_BY_WAVE[0][0] * n_rows)), STARTED_BY_WAVE[0][1])
-        rows = self._order[: min(PROBE_ROWS, (first_target + 1) // 2)]
+        rows = self._order[: min(PROBE_ROWS, (started_by(1, n_rows) + 1) // 2)]
         tiers = (np.arange(rows.size) + self._wave - 1) % n_tiers
         budget = self._outlook.money() + int(view.cost_nanousd.sum())
         left = PROBE_SHARE * budget - float(view.cost_nanousd[rows].sum())
@@ -349,6 +347,12 @@ class _Release:
         held = np.where(self._view.held[rows], belief[rows], 0.0).max(axis=1, initial=0.0)
         by_itself = np.maximum(belief[rows, tiers] - held, 0.0)
         return np.where(tiers == self._tier[rows], self._gain[rows], by_itself)
+
+
+def started_by(wave: int, n_rows: int) -> int:
+    """How many rows are started by the end of one of the early waves."""
+    share, least, most = STARTED_BY_WAVE[wave - 1]
+    return min(max(int(np.ceil(share * n_rows)), least), most, n_rows)
 
 
 def row_order(view: JobView, seed: int) -> Places:
