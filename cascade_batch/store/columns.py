@@ -33,6 +33,9 @@ def stream_columns(
     Args:
         query: A SELECT whose columns are `columns`, in order, none of them ever null.
         columns: Name and Postgres type (int2, int4, int8, float4 or float8) of each column.
+
+    Raises:
+        ValueError: Something is null, or of another type.
     """
     dtype = _tuple_type(columns)
     # Added to piece by piece: there is one per row, and a list of them takes longer than all the rest.
@@ -49,7 +52,9 @@ def stream_columns(
                 yield _columns(np.frombuffer(data, dtype, count, start), columns)
                 data = data[start + count * dtype.itemsize :]
                 start = 0
-    count = (len(data) - start - len(_TRAILER)) // dtype.itemsize
+    count, rest = divmod(len(data) - start - len(_TRAILER), dtype.itemsize)
+    if rest or data[len(data) - len(_TRAILER) :] != _TRAILER:
+        raise ValueError("a column that was to be read in blocks holds a null, or is of another type")
     if count:
         yield _columns(np.frombuffer(data, dtype, count, start), columns)
 

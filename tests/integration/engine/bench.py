@@ -97,10 +97,15 @@ class Bench:
         planner: Planner = PLANNER,
         **more: Any,
     ) -> str:
-        """Store a job; returns its name."""
+        """Store a job; returns its name.
+
+        Unless another policy is asked for, it is `confidence`: all rows are drafted at once, and what is
+        left of the money is spent on them. The planner's own waves are for tests of the planner.
+        """
         spec = JobSpec.model_validate(
             {
                 "name": name or f"job {next(_numbers)}",
+                "policy": "confidence",
                 "data": "data.jsonl",
                 "budget_nanousd": budget_nanousd,
                 "prompt": "{{ text }}",

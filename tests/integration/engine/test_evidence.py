@@ -230,8 +230,8 @@ def view_of(bench: Bench, job: str, engine: sa.Engine) -> JobView:
         ({"check": "regex:x"}, Labels.CHECK),
         ({"check": "regex:x", "gold": "some"}, Labels.CHECK),
         ({"check": "exact"}, Labels.AGREEMENT),
-        ({"check": "judge:nobody"}, Labels.AGREEMENT),
-        ({"check": "judge:nobody", "gold": "full"}, Labels.GOLD),
+        ({"check": "judge:nobody"}, Labels.JUDGE),
+        ({"check": "judge:nobody", "gold": "full"}, Labels.JUDGE),
     ],
 )
 def test_where_the_word_on_an_answer_comes_from(bench: Bench, spec: dict, labels: Labels):

@@ -26,7 +26,7 @@ def back_to_the_first_schema(bench: Bench) -> None:
     bench.engine.dispose()
 
 
-@pytest.mark.parametrize("policy", ["auto", "dearest"])
+@pytest.mark.parametrize("policy", ["confidence", "dearest"])
 async def test_a_job_of_the_first_schema_is_brought_to_its_end(bench: Bench, policy: str):
     async with provider(small=CHOOSY, large=DEAR) as served:
         tiers = [

@@ -38,7 +38,10 @@ async def test_one_tier_answers_every_row_in_order_for_what_was_billed(bench: Be
     assert bench.audit(job).differences == []
 
 
-async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(bench: Bench):
+@pytest.mark.parametrize("policy", ["auto", "confidence"])
+async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(
+    bench: Bench, policy: str
+):
     prices = {"small": "0.1", "middle": "1", "large": "10"}
     models = {
         name: simulated(accuracy, price={"input": prices[name], "output": prices[name]})
@@ -51,7 +54,7 @@ async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(bench:
         ]
         job = bench.submit(
             tiers, labelled(120), chunk_rows=25, budget_nanousd=60_000_000,
-            output={"choices": CHOICES}, gold="label",
+            output={"choices": CHOICES}, gold="label", policy=policy,
         )  # fmt: skip
         await bench.run(job, tiers)
         bill = served.bill()
@@ -69,7 +72,7 @@ async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(bench:
         assert round(tier["spent_usd"] * 10**9) == bill["models"][name]["nanousd"]
 
 
-@pytest.mark.parametrize("policy", ["cheapest", "dearest", "random", "confidence"])
+@pytest.mark.parametrize("policy", ["auto", "cheapest", "dearest", "random", "confidence"])
 async def test_every_policy_answers_every_row_within_the_budget(bench: Bench, policy: str):
     models = {"small": simulated(0.5), "large": simulated(0.9)}
     async with provider(**models) as served:

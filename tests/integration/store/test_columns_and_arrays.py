@@ -124,3 +124,9 @@ def test_what_is_written_is_read_in_blocks_of_any_size(
         if blocks:
             np.testing.assert_array_equal(np.concatenate([b[name] for b in blocks]), expected)
     assert bool(blocks) == (rows > 0)
+
+
+def test_a_null_among_columns_is_an_error_and_no_rubbish(connection):
+    query = "SELECT CASE WHEN n <> 3 THEN n END, n FROM generate_series(1, 5) n"
+    with pytest.raises(ValueError, match="null"):
+        read_columns(connection, query, [("a", "int4"), ("b", "int4")])
