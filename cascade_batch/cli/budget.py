@@ -7,6 +7,7 @@ import shlex
 
 import click
 
+from cascade_batch.cli.expectation import added_money_text
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
 from cascade_batch.cli.services import services
@@ -20,6 +21,7 @@ from cascade_batch.errors import UsageError
 def budget(job: str, add: str) -> None:
     """Raise a job's budget, and go on from where it stopped."""
     from cascade_batch.engine.control import raise_budget
+    from cascade_batch.engine.status import job_status
 
     try:
         add_nanousd = usd_to_nanousd(add)
@@ -27,12 +29,17 @@ def budget(job: str, add: str) -> None:
         raise UsageError(f"--add: {error}.", hint="Write dollars, for example 12.50.") from None
     with services() as service:
         balance = raise_budget(service.engine, job, add_nanousd, service.publisher(), actor=_who())
+        with service.engine.connect() as connection:
+            frontier = job_status(connection, job)["frontier"]
         service.wake(job)
     say(
         f"The budget of job {job!r} is {format_usd(balance.budget_nanousd)} now,"
         f" {format_usd(balance.free_nanousd)} of it free."
-        f"\nFollow it:  cascade-batch watch {shlex.quote(job)}"
     )
+    if frontier is not None and frontier["policy"] == "auto":
+        before = balance.budget_nanousd - add_nanousd
+        say(added_money_text(frontier, before, balance.budget_nanousd))
+    say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")
 
 
 def _who() -> str | None:

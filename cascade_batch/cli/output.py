@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -30,13 +30,20 @@ def _exact(value: Any) -> Any:
     raise TypeError
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: str = "",
+    dim: Collection[int] = (),
+) -> None:
     """Print a table; on a terminal it fits the width, elsewhere no line is ever folded.
 
     Args:
         columns: Titles.
         rows: Texts, as many per row as there are columns.
         right: A letter per column: `r` for those that stand to the right (numbers).
+        dim: Rows, from 0, that a terminal shows dimly.
     """
     from rich.console import Console
     from rich.table import Table
@@ -46,8 +53,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     for place, title in enumerate(columns):
         is_number = right[place : place + 1] == "r"
         table.add_column(title, justify="right" if is_number else "left", no_wrap=is_number)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+    for place, row in enumerate(rows):
+        style = "dim" if place in dim else None
+        table.add_row(*(Text(printable(cell)) for cell in row), style=style)
     is_terminal = sys.stdout.isatty()
     console = Console(
         file=sys.stdout, width=None if is_terminal else 100_000, highlight=False, markup=False

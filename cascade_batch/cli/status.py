@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cascade_batch.cli.expectation import next_money_text
 from cascade_batch.cli.frame import Command
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import latency_text, print_json, print_table, quality_text
@@ -67,6 +68,9 @@ def _print_job(job: dict[str, Any]) -> None:
     ):
         if job[f"{what}_nanousd"]:
             money.append(f"{format_usd(job[f'{what}_nanousd'])} {words}")
+    frontier, more = job["frontier"], []
+    if frontier is not None and job["status"] == "finished" and frontier["policy"] == "auto":
+        more = [["More money", next_money_text(frontier, job["name"], job["budget_nanousd"])]]
     print_table(
         ["Job", job["name"]],
         [
@@ -74,6 +78,7 @@ def _print_job(job: dict[str, Any]) -> None:
             ["Rows", f"{rows['total']:,}: {counted}"],
             ["Money", ", ".join(money)],
             ["Quality", quality_text(job["quality"])],
+            *more,
         ],
     )
     click.echo()

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -33,6 +34,7 @@ from cascade_batch.domain.job import JobState
 from cascade_batch.engine.choices import write_choices
 from cascade_batch.engine.due import is_due
 from cascade_batch.engine.evidence import forget_evidence, read_evidence
+from cascade_batch.engine.frontier import frontier_at_finish
 from cascade_batch.engine.job_view import Standing, standing_of
 from cascade_batch.engine.jobs import Job, find_job, set_state
 from cascade_batch.engine.planner import PLANNER, Planner
@@ -148,7 +150,10 @@ def _plan(
                 _wait(connection, snapshot, started)
                 break
             choice = planner.choose_answers(snapshot.standing.view)
-            finished = _finish(connection, snapshot, choice)
+            frontier = frontier_at_finish(
+                snapshot.job, snapshot.standing.view, snapshot.balance, planner
+            )
+            finished = _finish(connection, snapshot, choice, frontier)
         except _StaleError:
             continue
         forget_evidence(engine, snapshot.job.job_id)
@@ -238,7 +243,12 @@ def _note(
     )
 
 
-def _finish(connection: sa.Connection, snapshot: _Snapshot, choice: Choice) -> Planned:
+def _finish(
+    connection: sa.Connection,
+    snapshot: _Snapshot,
+    choice: Choice,
+    frontier: dict[str, Any] | None,
+) -> Planned:
     job, view = snapshot.job, snapshot.standing.view
     with connection.begin():
         counts = write_choices(
@@ -265,6 +275,7 @@ def _finish(connection: sa.Connection, snapshot: _Snapshot, choice: Choice) -> P
                 rows_failed=counts.failed,
                 rows_unfunded=counts.unfunded,
                 quality=_mean_quality(choice),
+                frontier=frontier,
             )
         )
     return Planned(job.waves, 0, finished=True)

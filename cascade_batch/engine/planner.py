@@ -1,4 +1,4 @@
-"""What the engine asks of a planner: two questions, and nothing else."""
+"""What the engine asks of a planner: three questions, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Protocol
 
 from cascade_batch.domain.job import PolicyName
 from cascade_batch.policy import Choice, JobView, Wave, choose_answers, plan_wave
+from cascade_batch.policy.frontier import Frontier, draw_frontier
 
 
 class Planner(Protocol):
@@ -20,6 +21,9 @@ class Planner(Protocol):
     def choose_answers(self, view: JobView) -> Choice:
         """The best of what each row holds, once nothing more is bought."""
 
+    def draw_frontier(self, view: JobView, *, budget_nanousd: int, seed: int) -> Frontier:
+        """What other budgets are expected to bring."""
+
 
 class PolicyPlanner:
     """The planner of `cascade_batch.policy`."""
@@ -31,6 +35,10 @@ class PolicyPlanner:
     def choose_answers(self, view: JobView) -> Choice:
         """The best of what each row holds."""
         return choose_answers(view)
+
+    def draw_frontier(self, view: JobView, *, budget_nanousd: int, seed: int) -> Frontier:
+        """What other budgets are expected to bring."""
+        return draw_frontier(view, budget_nanousd=budget_nanousd, seed=seed)
 
 
 PLANNER: Planner = PolicyPlanner()

@@ -31,7 +31,8 @@ def list_jobs(connection: sa.Connection) -> list[dict[str, Any]]:
 
 
 def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
-    """One job: state, rows by state, money in dollars, tiers with calls and latencies.
+    """One job: state, rows by state, money in dollars, tiers with calls and latencies, and the frontier as it
+    was when the job finished last (None: it never did, or none could be drawn).
 
     Raises:
         JobNotFoundError: There is no such job.
@@ -55,6 +56,7 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     )
     status = _job(row, sum(t["first_answers"] for t in tiers))
     status["tiers"] = {t["name"]: _tier(t) for t in tiers}
+    status["frontier"] = row["frontier"]
     return status
 
 

@@ -66,6 +66,7 @@ JOB = sa.Table(
     sa.Column("plan_below", sa.Integer, nullable=False, server_default="1"),
     sa.Column("plan_not_before", _TIME),
     sa.Column("plan_generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("frontier", JSONB(none_as_null=True)),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cascade_batch.engine.planner import PLANNER
+from cascade_batch.policy.frontier import Frontier
 from cascade_batch.policy.view import Action, JobView, Reason, Wave
 
 Pairs = Iterable[tuple[int, int]]
@@ -72,6 +74,9 @@ class Script:
     def choose_answers(self, view: JobView) -> Chosen:
         tiers = np.where(view.held, np.arange(view.held.shape[1]), -1)
         return Chosen(tiers.max(axis=1).astype(np.int16), np.full(len(tiers), np.nan))
+
+    def draw_frontier(self, view: JobView, *, budget_nanousd: int, seed: int) -> Frontier:
+        return PLANNER.draw_frontier(view, budget_nanousd=budget_nanousd, seed=seed)
 
 
 def kept(view: JobView) -> JobView:

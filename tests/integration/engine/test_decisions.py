@@ -135,6 +135,9 @@ class Recording:
     def choose_answers(self, view):
         return PLANNER.choose_answers(view)
 
+    def draw_frontier(self, view, *, budget_nanousd, seed):
+        return PLANNER.draw_frontier(view, budget_nanousd=budget_nanousd, seed=seed)
+
 
 @pytest.mark.parametrize("policy", ["auto", "random"])
 async def test_the_same_seed_and_the_same_outcomes_give_the_same_waves(bench: Bench, policy: str):

@@ -66,7 +66,7 @@ def test_every_option_says_what_it_does_and_which_variable_gives_it(run, path):
             assert option.help.endswith((".", ")"))
 
 
-READING = ["estimate", "status", "watch", "results", "errors", "audit", "tiers check", "doctor",
+READING = ["estimate", "status", "watch", "results", "errors", "frontier", "audit", "tiers check", "doctor",
            "sql"]  # fmt: skip
 
 

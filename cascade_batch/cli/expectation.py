@@ -1,0 +1,79 @@
+"""What a frontier says of more money, in words."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from cascade_batch.cli.output import quality_text
+from cascade_batch.domain.money import NANOUSD_PER_USD, format_usd, nanousd_to_usd, usd_to_nanousd
+
+Frontier = dict[str, Any]
+"""As `job_status` and `job_frontier` give it."""
+
+_STEP_SHARE = 10
+"""A dollar is no small step to a small job: then the next step is this part of its budget."""
+_HARDLY_ANY = 0.05
+
+
+def quality_name(frontier: Frontier) -> str:
+    """What its numbers may be called: without labels they are not quality."""
+    return "expected quality" if frontier["measured"] else "expected (unmeasured)"
+
+
+def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
+    """One sentence on what comes next on the curve, and the command that buys it."""
+    points = frontier["points"]
+    here, _ = _at(frontier, budget_nanousd)
+    if (points[-1]["quality"] - here) * frontier["rows"] < _HARDLY_ANY:
+        return "More money is expected to buy no more right answers."
+    step = _step(budget_nanousd)
+    there, is_supported = _at(frontier, budget_nanousd + step)
+    if step == NANOUSD_PER_USD:
+        what, answers = "The next dollar", frontier["next_usd_gain"]
+    else:
+        what = f"The next {format_usd(step)}"
+        answers = (there - here) * frontier["rows"]
+    guess = "" if is_supported and frontier["measured"] else ", at a guess"
+    command = f"cascade-batch budget {shlex.quote(job)} --add {nanousd_to_usd(step).normalize():f}"
+    return f"{what}: about {_number(answers)} more right answers{guess} ({command})."
+
+
+def added_money_text(frontier: Frontier, before_nanousd: int, after_nanousd: int) -> str:
+    """What is expected of a budget that was just raised."""
+    before, _ = _at(frontier, before_nanousd)
+    after, is_supported = _at(frontier, after_nanousd)
+    guess = "" if is_supported else ", at a guess: too few answers of the tiers it needs were seen"
+    name = quality_name(frontier)
+    return f"{name.capitalize()}: {quality_text(before)} -> {quality_text(after)}{guess}."
+
+
+def _step(budget_nanousd: int) -> int:
+    """A dollar, or a tenth of the budget to one digit."""
+    tenth = budget_nanousd // _STEP_SHARE
+    if not 0 < tenth < NANOUSD_PER_USD:
+        return NANOUSD_PER_USD
+    unit = int(10 ** (len(str(tenth)) - 1))
+    return tenth // unit * unit
+
+
+def _at(frontier: Frontier, budget_nanousd: int) -> tuple[float, bool]:
+    """Quality at a budget, between its neighbours on the curve, and whether both are supported; outside the
+    curve, as at its end."""
+    points = frontier["points"]
+    last = None
+    for point in points:
+        end = usd_to_nanousd(point["budget_usd"])
+        if end >= budget_nanousd:
+            if last is None or end == budget_nanousd:
+                return point["quality"], point["supported"]
+            start = usd_to_nanousd(last["budget_usd"])
+            share = (budget_nanousd - start) / (end - start)
+            quality = last["quality"] + share * (point["quality"] - last["quality"])
+            return quality, point["supported"] and last["supported"]
+        last = point
+    return points[-1]["quality"], points[-1]["supported"]
+
+
+def _number(answers: float) -> str:
+    return f"{answers:,.0f}" if answers >= 9.95 else f"{answers:.1f}"

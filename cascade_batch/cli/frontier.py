@@ -1,0 +1,92 @@
+"""`cascade-batch frontier`: what other budgets would bring."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import click
+
+from cascade_batch.cli.expectation import next_money_text, quality_name
+from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.options import job_argument, json_option
+from cascade_batch.cli.output import print_json, print_table, quality_text
+from cascade_batch.cli.services import services
+from cascade_batch.domain.money import format_usd, usd_to_nanousd
+
+_OWN = "this job's budget"
+_NO_SUPPORT = "no support"
+
+
+@click.command(cls=Command)
+@job_argument
+@json_option
+def frontier(job: str, as_json: bool) -> None:
+    """Show what quality to expect of a job at other budgets, and what more money would buy.
+
+    It is drawn anew from what is known of the job, in whatever state that is, and spends nothing. The job's
+    own budget is marked; budgets are dim where the plan leans on tiers of which too few answers were seen.
+    """
+    from cascade_batch.engine.frontier import job_frontier
+
+    with services() as service:
+        found = job_frontier(service.engine, job)
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    own = usd_to_nanousd(found["budget_usd"])
+    points = found["points"]
+    gains = [
+        (point["quality"] - last["quality"]) * found["rows"] for last, point in pairwise(points)
+    ]
+    print_table(
+        ["Budget", quality_name(found).capitalize(), "90 % interval", "The step buys", ""],
+        [_cells(point, gain, own) for point, gain in zip(points, [None, *gains], strict=True)],
+        right="rrrr",
+        dim=[place for place, point in enumerate(points) if not point["supported"]],
+    )
+    click.echo()
+    if not all(point["supported"] for point in points):
+        click.echo(
+            f"Dim ({_NO_SUPPORT}): leans on tiers of which too few answers were seen; a guess."
+        )
+    click.echo(
+        f"Spent so far: {format_usd(usd_to_nanousd(found['spent_usd']))} of {format_usd(own)}."
+    )
+    click.echo(next_money_text(found, found["job"], own))
+    _explain(found)
+
+
+def _cells(point: dict[str, Any], gain: float | None, own_nanousd: int) -> list[str]:
+    budget = usd_to_nanousd(point["budget_usd"])
+    marks = [_OWN] * (budget == own_nanousd) + [_NO_SUPPORT] * (not point["supported"])
+    return [
+        format_usd(budget),
+        quality_text(point["quality"]),
+        f"{quality_text(point['low'])} to {quality_text(point['high'])}",
+        "" if gain is None else f"{gain:+,.1f} right answers",
+        ", ".join(marks),
+    ]
+
+
+def _explain(found: dict[str, Any]) -> None:
+    """Say beside the data what its numbers are not."""
+    if found["labels"] == "agreement":
+        say(
+            "Nobody labels this job: these numbers put budgets in order, and measure nothing. To"
+            " measure, submit a job with right answers on some rows (--gold COLUMN) or with a check"
+            " that decides (--check)."
+        )
+    elif not found["measured"]:
+        say(
+            "Too few answers are known to be right or wrong so far: these numbers are what is usual,"
+            " and measure nothing of this job."
+        )
+    if found["policy"] != "auto":
+        say(
+            f"The job's policy is {found['policy']!r}; this is what the policy 'auto' would come to."
+        )
