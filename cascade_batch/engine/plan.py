@@ -39,7 +39,13 @@ from cascade_batch.engine.job_view import Standing, standing_of
 from cascade_batch.engine.jobs import Job, find_job, set_state
 from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
-from cascade_batch.engine.release import note_planning, pick, release_wave, write_decisions
+from cascade_batch.engine.release import (
+    completing_wave,
+    note_planning,
+    pick,
+    release_wave,
+    write_decisions,
+)
 from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import Balance, clear_ring_fence, move_ring_fence, read_balance
 from cascade_batch.policy import Action, Choice, Wave
@@ -184,31 +190,26 @@ def _read(engine: sa.Engine, connection: sa.Connection, name: str) -> _Snapshot 
 def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
     job, standing = snapshot.job, snapshot.standing
     view = standing.view
-    # The last wave ended without a call made or a row given up: what it wanted could not be afforded, and
-    # asking for it again would go on for ever. What is fenced for first answers is there all the same.
-    is_stuck = not standing.open_chunks and job.planned_calls == snapshot.calls
-    if is_stuck:
-        view = replace(view, free_nanousd=min(view.free_nanousd, 0))
-    if not standing.open_chunks:
+    is_idle = not standing.open_chunks
+    if is_idle and job.planned_calls == snapshot.calls:
+        # The last wave ended without a call made or a row given up: what it wanted could not be afforded,
+        # and asking for it again would go on for ever.
+        return completing_wave(standing, snapshot.balance)
+    if is_idle:
         # Nothing will come free any more: what the money can't carry at worst case is out of reach.
         carried = max(view.free_nanousd, 0) + standing.part_nanousd[:, None]
         view = replace(view, barred=view.barred | (view.worst_nanousd > carried))
     wave = planner.plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
     at = (wave.row_no, wave.tier_no)
-    is_answer = wave.action == Action.ANSWER
     sound = ~view.in_flight[at] & np.where(
-        is_answer,
+        wave.action == Action.ANSWER,
         ~view.barred[at] & ~standing.first_on_its_way[wave.row_no],
         view.held[at] & ~standing.has_been_bought(wave.action, at),
     )
     if not sound.all():
         logger.warning("job %s: %d purchases can't be made", job.name, np.sum(~sound))
-    if is_stuck:
-        is_first = is_answer & ~view.held[wave.row_no].any(axis=1)
-        worst = view.worst_nanousd[at]
-        sound &= is_first & (worst <= max(snapshot.balance.free_nanousd, 0))
-        sound &= worst <= standing.part_nanousd[wave.row_no]
-    return pick(wave, sound)
+    wave = pick(wave, sound)
+    return wave if len(wave) or not is_idle else completing_wave(standing, snapshot.balance)
 
 
 def _release(

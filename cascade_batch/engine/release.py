@@ -14,8 +14,8 @@ from cascade_batch.engine.due import RESTS_PER_PLANNING, plan_below
 from cascade_batch.engine.job_view import Standing
 from cascade_batch.engine.jobs import Job
 from cascade_batch.engine.ports import ChunkNotice
-from cascade_batch.ledger import move_ring_fence
-from cascade_batch.policy.view import Action, Bools, Wave
+from cascade_batch.ledger import Balance, move_ring_fence
+from cascade_batch.policy.view import Action, Bools, Reason, Wave
 from cascade_batch.store.columns import write_columns
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.tables import JOB, JOB_TIER, WAVE
@@ -46,6 +46,28 @@ def pick(wave: Wave, mask: Bools) -> Wave:
         gain=wave.gain[mask],
         expected_nanousd=wave.expected_nanousd[mask],
         draw_probability=wave.draw_probability[mask],
+    )
+
+
+def completing_wave(standing: Standing, balance: Balance) -> Wave:
+    """First answers that the planner did not ask for, although their money is fenced: each on the tier where
+    its worst case is lowest. No job ends before there are none."""
+    view = standing.view
+    worst = np.where(view.barred, np.iinfo(np.int64).max, view.worst_nanousd)
+    tier_no = worst.argmin(axis=1)
+    lowest = worst.min(axis=1)
+    is_open = ~view.held.any(axis=1) & ~view.barred.all(axis=1) & ~standing.first_on_its_way
+    row_no = np.flatnonzero(is_open & (lowest <= max(balance.free_nanousd, 0)))
+    count = len(row_no)
+    return Wave(
+        row_no=row_no.astype(np.int32),
+        tier_no=tier_no[row_no].astype(np.int16),
+        action=np.full(count, Action.ANSWER, dtype=np.int8),
+        reason=np.full(count, Reason.START, dtype=np.int8),
+        gain=np.zeros(count, dtype=np.float32),
+        expected_nanousd=lowest[row_no],
+        draw_probability=np.ones(count, dtype=np.float32),
+        price_of_money=0.0,
     )
 
 

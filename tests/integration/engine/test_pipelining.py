@@ -217,3 +217,40 @@ async def test_a_pause_keeps_the_planner_away_even_with_little_to_do(bench: Benc
             await drive
         assert bench.plan(job) is None
     assert bench.state(job) == "paused"
+
+
+async def test_rows_that_a_planner_forgets_are_answered_all_the_same(bench: Bench):
+    async with provider(small=True, large=True) as served:
+        tiers = two_tiers(bench, served)
+        script = Script(buy([(0, 1), (1, 0)]))
+        job = bench.submit(tiers, 20, chunk_rows=5, planner=script)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker, script)
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 20
+    assert (status["tiers"]["small"]["calls"], status["tiers"]["large"]["calls"]) == (19, 1)
+    assert bench.audit(job).is_ok
+
+
+async def test_first_answers_that_were_too_dear_are_bought_where_their_money_is_fenced(
+    bench: Bench,
+):
+    """Everything that is free goes away between plan and work; a planner that asks for the same again and
+    again neither goes on for ever nor leaves a row without an answer."""
+    dear = buy([(row, 1) for row in range(10)])
+    async with provider(small=True, large=True) as served:
+        tiers = two_tiers(bench, served)
+        script = Script(*[dear] * 50)
+        job = bench.submit(tiers, 10, planner=script)
+        bench.execute(
+            "UPDATE cascade_store.balance SET budget_nanousd = ring_fence_nanousd WHERE job_id = :j",
+            j=bench.job_id(job),
+        )
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker, script)
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 10
+    assert status["tiers"]["small"]["calls"] >= 1
+    # (But for the budget, which this test cut.)
+    (difference,) = bench.audit(job).differences
+    assert difference.startswith("budget against the entries")
