@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from cascade_batch.cli.output import quality_text
-from cascade_batch.domain.money import NANOUSD_PER_USD, format_usd, nanousd_to_usd, usd_to_nanousd
+from cascade_batch.domain.money import NANOUSD_PER_USD, nanousd_to_usd, usd_to_nanousd
 
 Frontier = dict[str, Any]
 """As `job_status` and `job_frontier` give it."""
@@ -28,15 +28,16 @@ def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
     if (points[-1]["quality"] - here) * frontier["rows"] < _HARDLY_ANY:
         return "More money is expected to buy no more right answers."
     step = _step(budget_nanousd)
+    amount = f"{nanousd_to_usd(step).normalize():f}"
     there, is_supported = _at(frontier, budget_nanousd + step)
     if step == NANOUSD_PER_USD:
         what, answers = "The next dollar", frontier["next_usd_gain"]
     else:
-        what = f"The next {format_usd(step)}"
+        what = f"The next ${amount}"
         answers = (there - here) * frontier["rows"]
     guess = "" if is_supported and frontier["measured"] else ", at a guess"
-    command = f"cascade-batch budget {shlex.quote(job)} --add {nanousd_to_usd(step).normalize():f}"
-    return f"{what}: about {_number(answers)} more right answers{guess} ({command})."
+    command = f"cascade-batch budget {shlex.quote(job)} --add {amount}"
+    return f"{what}: about {answers_text(answers)} more right answers{guess} ({command})."
 
 
 def added_money_text(frontier: Frontier, before_nanousd: int, after_nanousd: int) -> str:
@@ -75,5 +76,6 @@ def _at(frontier: Frontier, budget_nanousd: int) -> tuple[float, bool]:
     return points[-1]["quality"], points[-1]["supported"]
 
 
-def _number(answers: float) -> str:
+def answers_text(answers: float) -> str:
+    """An expected number of answers: a digit after the point only where it says something."""
     return f"{answers:,.0f}" if answers >= 9.95 else f"{answers:.1f}"

@@ -138,6 +138,16 @@ def printable(text: str) -> str:
     )
 
 
+def calculate_on_one_thread() -> None:
+    """Have numpy, which must not be imported yet, use one thread, here and in processes started from here.
+
+    A planner's products are small: several threads wait for each other longer than they calculate, and
+    change the last digits, and with them decisions. A variable that the user has set wins.
+    """
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+
 def set_up_logging(*, debug: bool) -> None:
     """Log to stderr: warnings, or everything of this package when debugging."""
     logging.basicConfig(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cascade_batch.cli.expectation import next_money_text, quality_name
+from cascade_batch.cli.expectation import answers_text, next_money_text, quality_name
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json, print_table, quality_text
@@ -43,10 +43,15 @@ def _show(found: dict[str, Any]) -> None:
     gains = [
         (point["quality"] - last["quality"]) * found["rows"] for last, point in pairwise(points)
     ]
+    # An interval says how far a measurement may be off: of a guess it would say too much.
+    interval = ["90 % interval"] if found["measured"] else []
     print_table(
-        ["Budget", quality_name(found).capitalize(), "90 % interval", "The step buys", ""],
-        [_cells(point, gain, own) for point, gain in zip(points, [None, *gains], strict=True)],
-        right="rrrr",
+        ["Budget", quality_name(found).capitalize(), *interval, "The step buys", ""],
+        [
+            _cells(point, gain, own, with_interval=found["measured"])
+            for point, gain in zip(points, [None, *gains], strict=True)
+        ],
+        right="r" * (len(interval) + 3),
         dim=[place for place, point in enumerate(points) if not point["supported"]],
     )
     click.echo()
@@ -61,14 +66,17 @@ def _show(found: dict[str, Any]) -> None:
     _explain(found)
 
 
-def _cells(point: dict[str, Any], gain: float | None, own_nanousd: int) -> list[str]:
+def _cells(
+    point: dict[str, Any], gain: float | None, own_nanousd: int, *, with_interval: bool
+) -> list[str]:
     budget = usd_to_nanousd(point["budget_usd"])
     marks = [_OWN] * (budget == own_nanousd) + [_NO_SUPPORT] * (not point["supported"])
+    interval = [f"{quality_text(point['low'])} to {quality_text(point['high'])}"]
     return [
         format_usd(budget),
         quality_text(point["quality"]),
-        f"{quality_text(point['low'])} to {quality_text(point['high'])}",
-        "" if gain is None else f"{gain:+,.1f} right answers",
+        *(interval if with_interval else []),
+        "" if gain is None else f"+{answers_text(gain)} right answers",
         ", ".join(marks),
     ]
 

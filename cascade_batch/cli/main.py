@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from cascade_batch import __version__
-from cascade_batch.cli.frame import DEBUG_VARIABLE, Lazy, LazyGroup, set_up_logging
+from cascade_batch.cli.frame import (
+    DEBUG_VARIABLE,
+    Lazy,
+    LazyGroup,
+    calculate_on_one_thread,
+    set_up_logging,
+)
 
 _HERE = "cascade_batch.cli"
 
@@ -63,6 +69,7 @@ def cli(debug: bool) -> None:
     Data goes to standard output, everything else to standard error.
     """
     set_up_logging(debug=debug)
+    calculate_on_one_thread()
 
 
 def main() -> None:

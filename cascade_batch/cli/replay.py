@@ -96,9 +96,6 @@ def replay(sets: tuple[Path, ...], as_json: bool, **given: Any) -> None:
     between the hull (random mixes of single tiers) and the oracle (a clairvoyant), beside simple rivals.
     nAUC says how much of the way it goes: 0 is the hull, 1 the oracle.
     """
-    # Several threads in one matrix product would change its last digits, and with them decisions.
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     report = _run((*sets, *given["more_sets"]), given)
     if as_json:
         print_json(_as_json(report, given))

@@ -94,11 +94,63 @@ def test_watching_a_finished_job_ends_at_once(finished):
     assert watched["status"] == "finished"
 
 
+def test_the_frontier_tells_what_other_budgets_would_bring(finished):
+    found = finished.json("frontier", "news")
+    status = finished.json("status", "news")
+    shown = finished("frontier", "news")
+
+    assert {
+        "job",
+        "labels",
+        "measured",
+        "budget_usd",
+        "spent_usd",
+        "points",
+        "next_usd_gain",
+    } <= set(found)
+    assert (found["job"], found["labels"], found["measured"]) == ("news", "check", True)
+    assert (found["budget_usd"], found["spent_usd"]) == (1, status["spent_usd"])
+    assert all(
+        set(point) == {"budget_usd", "quality", "low", "high", "supported"}
+        for point in found["points"]
+    )
+    # What is kept with the job is what was drawn when it finished.
+    budgets = [point["budget_usd"] for point in found["points"]]
+    assert [point["budget_usd"] for point in status["frontier"]["points"]] == budgets
+    assert shown.returncode == 0
+    lines = shown.stdout.splitlines()
+    assert lines[0].split()[:3] == ["Budget", "Expected", "quality"]
+    assert next(line for line in lines if "this job's budget" in line).split()[0] == "$1.00"
+    assert (
+        sum(line.count("right answers") for line in lines[: len(budgets) + 1]) == len(budgets) - 1
+    )
+    assert "no more right answers" in shown.stdout
+    assert "no more right answers" in finished("status", "news").stdout
+
+
+def test_the_frontier_of_a_job_without_labels_is_no_measurement(finished):
+    done = finished(
+        "submit", "rows.jsonl", "--budget", "0.002", "--name", "unlabelled", "--prompt", "{{ headline }}",
+        "--output", "{choices: [up, down, none]}",
+    )  # fmt: skip
+    shown = finished("frontier", "unlabelled")
+    more = finished("budget", "unlabelled", "--add", "0.01")
+
+    assert done.returncode == 0, done.stderr
+    assert "Expected (unmeasured)" in shown.stdout
+    assert "quality" not in shown.stdout.lower()
+    assert "--gold COLUMN" in shown.stderr
+    assert finished.json("frontier", "unlabelled")["measured"] is False
+    assert "Expected (unmeasured): 0." in more.stderr
+    assert finished("watch", "unlabelled").returncode == 0
+
+
 def test_a_budget_can_be_raised(finished):
     done = finished("budget", "news", "--add", "$0.50")
 
     assert done.returncode == 0
     assert "$1.50" in done.stderr
+    assert "Expected quality: " in done.stderr
     assert finished("watch", "news").returncode == 0
     assert finished.json("status", "news")["budget_usd"] == 1.5
     assert finished("audit", "news").returncode == 0
@@ -119,8 +171,9 @@ def test_rows_that_fail_are_listed_with_their_reason(deployed):
     assert deployed("errors", "two", "--limit", "1").returncode == 0
 
 
-def test_an_unknown_job_is_answered_with_a_similar_one(finished):
-    done = finished("status", "newz")
+@pytest.mark.parametrize("command", ["status", "frontier"])
+def test_an_unknown_job_is_answered_with_a_similar_one(finished, command):
+    done = finished(command, "newz")
 
     assert done.returncode == 2
     assert "Did you mean 'news'?" in done.stderr

@@ -42,12 +42,12 @@ CURVE = ((1, 0.5), (50, 0.7), (100, 0.8))
         (
             "0.064",
             ((0.01, 0.5), (0.064, 0.7), (0.124, 0.8)),
-            "The next $0.006000: about 10 more right answers (cascade-batch budget j --add 0.006).",
+            "The next $0.006: about 10 more right answers (cascade-batch budget j --add 0.006).",
         ),
         (
             "2",
             ((1, 0.5), (3, 0.55)),
-            "The next $0.2000: about 5.0 more right answers (cascade-batch budget j --add 0.2).",
+            "The next $0.2: about 5.0 more right answers (cascade-batch budget j --add 0.2).",
         ),
         ("0", ((0, 0.5), (1, 0.6)), "The next dollar: about 12 more right answers"),
         # The end of the curve, or a curve that is flat from here on.
