@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from cascade_batch.cli.frame import printable, say
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Status = Mapping[str, Any]
 
 REDRAW_EVERY_S = 0.5
+FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+"""Waits between the first looks: a small job is over before half a second has passed."""
 PLAIN_EVERY_S = 5.0
 RATE_WINDOW_S = 30.0
 
@@ -69,8 +72,9 @@ def follow(
     with Live(
         draw(status, pace, console), console=console, auto_refresh=False, transient=False
     ) as live:
+        pauses_s = _pauses_s()
         while not is_over(status):
-            wait(REDRAW_EVERY_S)
+            wait(next(pauses_s))
             status = fetch()
             pace.note(status, clock())
             live.update(draw(status, pace, console), refresh=True)
@@ -86,8 +90,9 @@ def _follow_plainly(
     pace.note(status, clock())
     said_at = clock()
     say(plain_line(status, pace))
+    pauses_s = _pauses_s()
     while not is_over(status):
-        wait(REDRAW_EVERY_S)
+        wait(next(pauses_s))
         status = fetch()
         now = clock()
         pace.note(status, now)
@@ -95,6 +100,10 @@ def _follow_plainly(
             said_at = now
             say(plain_line(status, pace))
     return status
+
+
+def _pauses_s() -> Iterator[float]:
+    return chain(FIRST_LOOKS_S, repeat(REDRAW_EVERY_S))
 
 
 @dataclass(slots=True)

@@ -77,23 +77,38 @@ class Clock:
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end(capsys):
     clock = Clock()
-    statuses = iter([status(answered=n) for n in range(0, 1000, 50)])
 
-    last = follow(
-        lambda: next(statuses, status("finished", 1000, quality=0.9)), wait=clock.wait, clock=clock
-    )
+    def fetch() -> dict[str, Any]:
+        answered = round(clock.now_s * 100)
+        return (
+            status(answered=answered) if answered < 1000 else status("finished", 1000, quality=0.9)
+        )
+
+    last = follow(fetch, wait=clock.wait, clock=clock)
 
     lines = capsys.readouterr().err.splitlines()
     assert last["status"] == "finished"
     assert lines[0] == "news: running; 0 of 1,000 rows answered; $0.00 of $10.00 spent"
     assert lines[1] == (
-        "news: running; 500 of 1,000 rows answered; $0.5000 of $10.00 spent;"
+        "news: running; 520 of 1,000 rows answered; $0.5200 of $10.00 spent;"
         " 100 rows/s; about 5 s for the rows left"
     )
     assert lines[-1] == (
         "news: finished; 1,000 of 1,000 rows answered; $1.00 of $10.00 spent; quality 0.900"
     )
     assert len(lines) == 3
+
+
+def test_the_end_of_a_small_job_is_seen_at_once():
+    clock = Clock()
+
+    follow(
+        lambda: status("finished" if clock.now_s > 0.2 else "running"),
+        wait=clock.wait,
+        clock=clock,
+    )
+
+    assert clock.now_s < 0.4
 
 
 def test_nothing_is_printed_on_standard_output(capsys):
