@@ -177,9 +177,9 @@ def provider(one: Rig, script: Mapping[str, Any]) -> Iterator[SpawnedProvider]:
         yield spawned
 
 
-def write_tiers(one: Rig, tiers: Sequence[Mapping[str, Any]]) -> None:
-    """Write `tiers.yaml` (JSON is YAML)."""
-    (one.folder / "tiers.yaml").write_text(json.dumps({"tiers": list(tiers)}))
+def write_tiers(one: Rig, tiers: Sequence[Mapping[str, Any]], name: str = "tiers.yaml") -> None:
+    """Write a tiers file (JSON is YAML)."""
+    (one.folder / name).write_text(json.dumps({"tiers": list(tiers)}))
 
 
 def write_rows(one: Rig, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -118,10 +118,12 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
         if affordable_rows
         else ""
     )
+    # The same figure twice: whichever of them is typed back is enough.
+    enough_usd = _rounded_up_usd(minimum_nanousd)
     raise BudgetError(
         f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {rows:,} rows: at worst they"
-        f" cost {format_usd(minimum_nanousd)} on the cheapest tier.",
-        hint=f"Give --budget {_rounded_up_usd(minimum_nanousd)} or more,{fewer} or lower the cheapest"
+        f" cost ${enough_usd} on the cheapest tier.",
+        hint=f"Give --budget {enough_usd} or more,{fewer} or lower the cheapest"
         " tier's max_output_tokens, which the worst case counts in full.",
     )
 
