@@ -227,6 +227,8 @@ class LedgerMachine(RuleBasedStateMachine):
         del holder.reserved[row_no]
         if granted is None:
             assert holder.dead
+            # What a provider billed beyond its word, to a worker that was given up, nobody can know.
+            self.billed -= max(cost - want.worst_nanousd, 0) if how == "overrun" else 0
             return
         if how in ("settle", "overrun") and holder.lease.judged_tier_no is None:
             self.answered.add(row_no)
