@@ -54,7 +54,9 @@ def stream_columns(
                 start = 0
     count, rest = divmod(len(data) - start - len(_TRAILER), dtype.itemsize)
     if rest or data[len(data) - len(_TRAILER) :] != _TRAILER:
-        raise ValueError("a column that was to be read in blocks holds a null, or is of another type")
+        raise ValueError(
+            "a column that was to be read in blocks holds a null, or is of another type"
+        )
     if count:
         yield _columns(np.frombuffer(data, dtype, count, start), columns)
 
