@@ -33,6 +33,7 @@ from cascade_batch.policy.model import (
     pairs_of,
     posterior,
     sigmoid,
+    weighed,
 )
 from cascade_batch.policy.view import Floats, Labels
 
@@ -92,16 +93,17 @@ def _improve(model: Model, evidence: Evidence, groups: list[Group], labels: Labe
     seen, same = np.zeros(3), np.zeros(3)
     for group in groups:
         part = evidence.take(group.rows)
-        table = posterior(model, part, group.tiers, use_gold=True) * weight
-        right = combinations(len(group.tiers))
-        for place, tier in enumerate(group.tiers):
+        tiers = weighed(group.tiers)
+        table = posterior(model, part, tiers, use_gold=True) * weight
+        right = combinations(len(tiers))
+        for place, tier in enumerate(tiers):
             old = expected[tier]
             expected[tier] = _Expected(
                 np.concatenate([old.rows, group.rows]),
                 np.concatenate([old.wrong, table @ ~right[:, place]]),
                 np.concatenate([old.right, table @ right[:, place]]),
             )
-        _count_agreement(part, group.tiers, table.sum(axis=1), right, seen, same)
+        _count_agreement(part, tiers, table.sum(axis=1), right, seen, same)
     model.same_value = (same + prior.SAME_VALUE * prior.SAME_VALUE_WEIGHT) / (
         seen + prior.SAME_VALUE_WEIGHT
     )

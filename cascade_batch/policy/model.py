@@ -35,6 +35,7 @@ NODE_WEIGHTS: Floats = _weights / _weights.sum()
 KNOTS: Floats = np.array([0.0, 0.04, 0.1, 0.18, 0.28, 0.4, 0.55, 0.7, 0.85, 1.0])
 
 _BLOCK_ROWS = 20_000
+_MOST_WEIGHED = 6
 _LEAST_DENSITY = 1e-6
 _CERTAIN = 1e3
 
@@ -95,6 +96,12 @@ def groups_of(held: Bools) -> list[Group]:
 def combinations(n_tiers: int) -> Bools:
     """[2^n, n] every way in which n tiers can be right or wrong."""
     return (np.arange(2**n_tiers)[:, None] >> np.arange(n_tiers) & 1).astype(np.bool_)
+
+
+def weighed(tiers: tuple[int, ...]) -> tuple[int, ...]:
+    """Of the tiers that a row holds, those whose answers are weighed against each other: the dearest few, as
+    every further one doubles the ways of being right and wrong."""
+    return tiers[-_MOST_WEIGHED:]
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -197,6 +204,7 @@ def beliefs(model: Model, evidence: Evidence) -> Floats:
 
 def group_beliefs(model: Model, evidence: Evidence, tiers: tuple[int, ...]) -> Floats:
     """[n, T] the same for rows that hold these tiers."""
+    tiers = weighed(tiers)
     table = posterior(model, evidence, tiers, use_gold=False)
     right = combinations(len(tiers))
     by_ease = table.sum(axis=2)
