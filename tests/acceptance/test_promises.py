@@ -31,7 +31,10 @@ def test_more_money_buys_better_answers_and_never_costs_more_than_it() -> None:
         recording.score(q["id"], recording.tiers[0]["name"]) for q in recording.questions
     )
     assert runs[0].accuracy > cheapest / 300
-    assert runs[0].accuracy <= runs[1].accuracy <= runs[2].accuracy
+    # Nobody labels this job, and two runs that differ on thirty of 300 rows differ by chance by some five.
+    by_chance = 0.02
+    assert runs[0].accuracy <= runs[1].accuracy + by_chance
+    assert runs[1].accuracy <= runs[2].accuracy + by_chance
 
 
 @pytest.mark.slow
