@@ -195,10 +195,12 @@ def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
         # The last wave ended without a call made or a row given up: what it wanted could not be afforded,
         # and asking for it again would go on for ever.
         return completing_wave(standing, snapshot.balance)
-    if is_idle:
-        # Nothing will come free any more: what the money can't carry at worst case is out of reach.
-        carried = max(view.free_nanousd, 0) + standing.part_nanousd[:, None]
-        view = replace(view, barred=view.barred | (view.worst_nanousd > carried))
+    # Nothing can be bought any more that the money would not carry at worst case even if all that is reserved
+    # came back: offered again, it would be handed back by workers time after time.
+    most = snapshot.balance.free_nanousd + snapshot.balance.reserved_nanousd
+    most -= int(standing.part_nanousd.sum())
+    out_of_reach = view.worst_nanousd > max(most, 0) + standing.part_nanousd[:, None]
+    view = replace(view, barred=view.barred | (out_of_reach & ~view.in_flight))
     wave = planner.plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
     at = (wave.row_no, wave.tier_no)
     sound = ~view.in_flight[at] & np.where(

@@ -27,6 +27,8 @@ _MOST_RELATIVE = 10.0
 _RELATIVE_BOUNDS = (0.15, 6.0)
 _FEW = 10
 _MOST_SURPLUS = 2.0
+_EVENNESS = 0.25
+"""Power of a row's relative cost that is gone by where nobody labels."""
 _SURPLUS_WEIGHT = 10.0
 """Of the assumption that tiers' surpluses have nothing to do with each other."""
 
@@ -53,6 +55,18 @@ def expected_costs(view: JobView) -> Floats:
             )
     cost *= _talkative(view, cost)
     return np.asarray(np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd))
+
+
+def evened(cost: Floats) -> Floats:
+    """[N, T] expected costs that tell rows apart less, each tier's mean kept.
+
+    For jobs that nobody labels. Going by costs alone, the plan would keep dear tiers for the rows on which
+    they are cheap. On some data those are the easy rows, on which a dear tier gains least: with labels the
+    model of beliefs finds that out, and without them nothing can.
+    """
+    level = cost.mean(axis=0)
+    even = level * (cost / np.maximum(level, 1e-9)) ** _EVENNESS
+    return np.asarray(even * (level / np.maximum(even.mean(axis=0), 1e-9)))
 
 
 def _mean_costs(view: JobView) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_batch.policy.evidence import evidence_of, without_answers
-from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.expense import evened, expected_costs
 from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.model import Group, Model, beliefs, groups_of
 from cascade_batch.policy.population import imagine
@@ -34,6 +34,10 @@ the tiers can be compared at all."""
 PROBE_WAVES = 4
 PROBE_SHARE = 0.03
 """Of the budget, at most, that probes may cost."""
+LEAST_GAIN = 0.002
+"""A row that holds an answer is asked again only for more than a fifth of a point: less is what the model may
+be off by, and what passed a reliable check would be asked again as long as there is money. Asking for less
+raised quality on no recorded set."""
 _SEARCHED_ROWS = 20_000
 """The price of money is found on so many rows; it is a mean, and known well enough from them."""
 _BISECTIONS = 18
@@ -74,6 +78,8 @@ class Outlook:
         model = fit(evidence, view.labels)
         # A judge's word is part of what an answer costs.
         cost = expected_costs(view) + view.judge_nanousd[:, None]
+        if view.labels == Labels.AGREEMENT:
+            cost = evened(cost)
         rows = np.arange(len(cost)) if rows is None else rows
         self.view = view
         self.held: Bools = view.held[rows]
@@ -152,6 +158,7 @@ class Outlook:
         belief = self.belief[rows]
         held = best_held(belief, state, upwards_only=self.upwards_only)
         functions = basis(belief, state)
+        least_gain = LEAST_GAIN if state else 0.0
         pending, barred = self.pending[rows], self.barred[rows]
         waits = pending >= 0
         best = np.where(waits | (len(state) == 0), -np.inf, held)
@@ -161,7 +168,7 @@ class Outlook:
             cost = np.where(waits, 0.0, self.cost[rows, tier])
             adds = functions @ ahead.worth
             total = held + adds - price * cost
-            possible = np.where(waits, pending == tier, ~barred[:, tier])
+            possible = np.where(waits, pending == tier, ~barred[:, tier] & (adds > least_gain))
             better = possible & (total > best)
             best = np.where(better, total, best)
             tier_no[better] = tier
