@@ -94,6 +94,9 @@ class Tier(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict)
     prompt: str | None = None
     logprobs: bool = False
+    self_consistency: bool = False
+    """The planner may ask a second time, where whether the answers agree is worth the price. Only of use
+    where the model samples: at a temperature of 0 it repeats itself."""
     limits: Limits = Limits()
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     gguf: str | None = None

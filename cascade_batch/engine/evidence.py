@@ -95,6 +95,7 @@ class JobEvidence:
         cost_nanousd: [N, T] what it cost.
         refused: [N, T] the tier refused the row for good.
         sampled: [N, T] the tier answered the row a second time.
+        second_key: [N, T] the `value_key` of that; 0 where there is none.
         judged: [N, T] the judge was asked about the answer, whatever it said.
         judging_nanousd: What the judge's words cost together.
         open: Chunks that are not done, by id.
@@ -116,6 +117,7 @@ class JobEvidence:
         self.cost_nanousd = np.zeros(shape, dtype=np.int64)
         self.refused = np.zeros(shape, dtype=np.bool_)
         self.sampled = np.zeros(shape, dtype=np.bool_)
+        self.second_key = np.zeros(shape, dtype=np.int64)
         self.judged = np.zeros(shape, dtype=np.bool_)
         self.judging_nanousd = 0
         self.open: dict[int, ChunkState] = {}
@@ -153,6 +155,13 @@ class JobEvidence:
         self._last_chunk_id = last
         return True
 
+    def resampled(self) -> NDArray[np.int8]:
+        """[N, T] whether a tier's second answer has the value of its first: 1, 0, or `UNKNOWN` where either
+        has none. A second answer without a value differs from a first one that has one."""
+        first = self.value_key
+        compared = np.where(self.second_key == first, 1, 0)
+        return np.where(self.sampled & (first != 0), compared, UNKNOWN).astype(np.int8)
+
     def _read_answers(self, raw: Raw, source: str, which: str) -> None:
         # Gold's word was the check's, as far as it needs gold, before it was kept apart.
         gold = (
@@ -174,7 +183,9 @@ class JobEvidence:
     def _take(self, found: dict[str, NDArray[np.generic]]) -> None:
         is_further = found["sample_no"] != 0
         if is_further.any():
-            self.sampled[found["row_no"][is_further], found["tier_no"][is_further]] = True
+            at = (found["row_no"][is_further], found["tier_no"][is_further])
+            self.sampled[at] = True
+            self.second_key[at] = found["value_key"][is_further]
             found = {name: column[~is_further] for name, column in found.items()}
         row_no = found["row_no"]
         at = (row_no, found["tier_no"])

@@ -102,6 +102,8 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         lent += chunk.lent_nanousd
         on_their_way += len(rows)
     needed = int(part.sum())
+    again = np.array([tier.self_consistency for tier in spec.tiers], dtype=np.bool_)
+    may_resample = known.held & (known.value_key != 0) & ~known.sampled & (again & ~stopped)
     labels = labels_of(spec, known.has_gold)
     view = JobView(
         labels=labels,
@@ -119,6 +121,8 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         confidence=known.confidence,
         length=known.length,
         value_key=known.value_key,
+        resampled=known.resampled(),
+        may_resample=may_resample,
         input_size=known.input_bytes,
         stratum=known.stratum,
         unjudged=known.held & ~known.judged

@@ -23,6 +23,7 @@ class Evidence:
         rank: [N, T] share of the tier's answers that this one surpasses in confidence; NaN where none was
             given.
         key: [N, T] normalised value; 0 where there is none.
+        again: [N, T] a second sample has the same value.
         verdict: [N, T] the check's word.
         gold: [N, T] the truth where known.
         features: [N, F] what is known for free, centred near 0.
@@ -32,6 +33,7 @@ class Evidence:
     held: Bools
     rank: Floats
     key: Keys
+    again: Marks
     verdict: Marks
     gold: Marks
     features: Floats
@@ -43,6 +45,7 @@ class Evidence:
             self.held[rows],
             self.rank[rows],
             self.key[rows],
+            self.again[rows],
             self.verdict[rows],
             self.gold[rows],
             self.features[rows],
@@ -72,6 +75,7 @@ def evidence_of(view: JobView) -> Evidence:
         view.held,
         rank,
         np.where(view.held & ~unfit, view.value_key, 0),
+        np.where(view.held & ~unfit, view.resampled, np.int8(UNKNOWN)).astype(np.int8),
         np.where(unfit, np.int8(0), view.verdict).astype(np.int8),
         np.where(unfit & (view.gold >= 0), np.int8(0), view.gold).astype(np.int8),
         free_features(view),
@@ -85,6 +89,7 @@ def without_answers(evidence: Evidence) -> Evidence:
         np.zeros_like(evidence.held),
         np.full_like(evidence.rank, np.nan),
         np.zeros_like(evidence.key),
+        np.full_like(evidence.again, UNKNOWN),
         np.full_like(evidence.verdict, UNKNOWN),
         np.full_like(evidence.gold, UNKNOWN),
         evidence.features,

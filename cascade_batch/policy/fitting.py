@@ -113,6 +113,8 @@ def _improve(model: Model, evidence: Evidence, groups: list[Group], labels: Labe
             _move_ability(model, evidence, tier, one, only_abilities=only_abilities)
             if evidence.gives[tier] and not only_abilities:
                 _move_confidence(model, evidence, tier, one)
+            if not only_abilities:
+                _move_same_again(model, evidence, tier, one)
     if not only_abilities:
         _move_features(model, evidence, expected)
         _move_check(model, evidence, expected, prior.check_error(labels))
@@ -195,6 +197,14 @@ def _move_confidence(model: Model, evidence: Evidence, tier: int, one: _Expected
         model.missing[tier, is_right] = (
             answers[~given].sum() + prior.MISSING * prior.MISSING_WEIGHT
         ) / (answers.sum() + prior.MISSING_WEIGHT)
+
+
+def _move_same_again(model: Model, evidence: Evidence, tier: int, one: _Expected) -> None:
+    again = evidence.again[one.rows, tier]
+    for is_right, weight in enumerate((one.wrong, one.right)):
+        seen, same = weight[again >= 0].sum(), weight[again == 1].sum()
+        assumed = prior.SAME_AGAIN[is_right] * prior.SAME_AGAIN_WEIGHT
+        model.same_again[tier, is_right] = (same + assumed) / (seen + prior.SAME_AGAIN_WEIGHT)
 
 
 def _move_features(model: Model, evidence: Evidence, expected: list[_Expected]) -> None:

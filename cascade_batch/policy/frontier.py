@@ -21,8 +21,8 @@ import numpy as np
 from cascade_batch.policy.evidence import evidence_of
 from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.model import beliefs
+from cascade_batch.policy.outlook import Outlook
 from cascade_batch.policy.view import Amounts, Bools, Floats, JobView, Labels
-from cascade_batch.policy.waves import Outlook
 
 _ROWS = 1_000
 """Rows that stand for the job: a mean over more is known well enough."""

@@ -10,6 +10,8 @@ the ease, what an answer gives away is independent between tiers:
   a tier that is wrong is unsure (or not) alike on all rows, a tier that is right is surer on easy ones. On
   recorded data a wrong answer's confidence said nothing about other tiers, a right one's much;
 - two answers have the same value with a probability that depends on how many of the two are right;
+- a tier that is asked once more says the same with a probability that depends on whether it was right
+  (self-consistency, Wang and others 2022);
 - a check errs with two small probabilities.
 
 Ease is integrated out over the nodes of a Gauss-Hermite rule, right and wrong over all combinations of the
@@ -53,6 +55,8 @@ class Model:
             and where right, by node.
         missing: [T, 2] probability that the confidence is missing, where wrong and where right.
         same_value: [3] probability that two answers have the same value, where none, one, both are right.
+        same_again: [T, 2] probability that a tier asked once more gives the same value, where it was wrong
+            and where it was right.
         false_alarm: P(check fails | right).
         false_pass: P(check passes | wrong).
     """
@@ -64,6 +68,7 @@ class Model:
     density: Floats
     missing: Floats
     same_value: Floats
+    same_again: Floats
     false_alarm: float
     false_pass: float
 
@@ -155,6 +160,9 @@ def _told(model: Model, evidence: Evidence, tier: int, *, use_gold: bool) -> Flo
         told[given] += np.log(np.maximum(at, _LEAST_DENSITY)).transpose(1, 2, 0)
         missing = model.missing[tier]
         told += np.where(given[:, None], np.log1p(-missing), np.log(missing))[:, None, :]
+    again = evidence.again[:, tier]
+    told[again == 1] += np.log(model.same_again[tier])
+    told[again == 0] += np.log1p(-model.same_again[tier])
     verdict = evidence.verdict[:, tier]
     told[verdict == 1] += np.log([model.false_pass, 1.0 - model.false_alarm])
     told[verdict == 0] += np.log([1.0 - model.false_pass, model.false_alarm])

@@ -37,6 +37,7 @@ def imagine(
             held=np.ones((N_IMAGINED, n_tiers), np.bool_),
             rank=rank,
             key=_draw_values(model, right, rng),
+            again=np.full((N_IMAGINED, n_tiers), UNKNOWN, np.int8),
             verdict=_draw_verdicts(model, right, labels, rng),
             gold=np.full((N_IMAGINED, n_tiers), UNKNOWN, np.int8),
             features=features,

@@ -23,6 +23,9 @@ SAME_VALUE_WEIGHT = 10.0
 """In comparisons seen."""
 MISSING = 0.05
 MISSING_WEIGHT = 10.0
+SAME_AGAIN = (0.5, 0.85)
+"""A tier that was wrong, and one that was right, says the same when asked once more."""
+SAME_AGAIN_WEIGHT = 20.0
 CHECK_ERROR = 0.03
 JUDGE_ERROR = 0.15
 CHECK_ERROR_WEIGHT = 30.0
@@ -54,6 +57,7 @@ def prior_model(n_tiers: int, n_features: int, labels: Labels) -> Model:
         density=np.repeat((PRIOR_MASS / KNOT_MASS[:, None])[None], n_tiers, axis=0),
         missing=np.full((n_tiers, 2), MISSING),
         same_value=SAME_VALUE.copy(),
+        same_again=np.tile(SAME_AGAIN, (n_tiers, 1)),
         false_alarm=check_error(labels),
         false_pass=check_error(labels),
     )

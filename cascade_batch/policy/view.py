@@ -78,6 +78,9 @@ class JobView:
         length: [N, T] output tokens of the held answer, NaN where none is held.
         value_key: [N, T] equal within a row where two held answers have the same normalised value; 0 where
             there is none to compare.
+        resampled: [N, T] whether the tier, asked a second time, gave the same value again: 1, 0, or
+            `UNKNOWN`.
+        may_resample: [N, T] a held answer that its tier may be asked a second time for.
         input_size: [N] bytes of the row's prompt, a free signal.
         stratum: [N] number of the group that the user put the row into; all 0 without groups.
         unjudged: [N, T] a held answer that the judge has not been asked about; nowhere without a judge.
@@ -101,6 +104,8 @@ class JobView:
     confidence: Signals
     length: Signals
     value_key: Keys
+    resampled: Marks
+    may_resample: Bools
     input_size: Signals
     stratum: NDArray[np.int32]
     unjudged: Bools

@@ -1,28 +1,14 @@
-"""What to release next: the beliefs, costs and prospects of a job brought together under its budget."""
+"""What to release next: the outlook's decisions, as far as this wave goes, and probes."""
 
 from __future__ import annotations
-
-from copy import copy
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.policy.evidence import evidence_of, without_answers
-from cascade_batch.policy.expense import evened, expected_costs
-from cascade_batch.policy.fitting import fit
-from cascade_batch.policy.model import Group, Model, beliefs, groups_of
-from cascade_batch.policy.population import imagine
-from cascade_batch.policy.view import (
-    Action,
-    Bools,
-    Floats,
-    JobView,
-    Labels,
-    Reason,
-    Wave,
-)
-from cascade_batch.policy.worth import Prospects, Strategy, basis, best_held
+from cascade_batch.policy.outlook import Outlook
+from cascade_batch.policy.view import Action, Bools, Floats, JobView, Labels, Reason, Wave
+
+Places = NDArray[np.intp]
 
 STARTED_BY_WAVE = ((0.06, 20, 2_000), (0.2, 40, 20_000), (0.5, 100, 10**9))
 """Share of the rows, and their least and largest number, that are started by the end of the first waves; the
@@ -34,174 +20,7 @@ the tiers can be compared at all."""
 PROBE_WAVES = 4
 PROBE_SHARE = 0.03
 """Of the budget, at most, that probes may cost."""
-LEAST_GAIN = 0.002
-"""A row that holds an answer is asked again only for more than a fifth of a point: less is what the model may
-be off by, and what passed a reliable check would be asked again as long as there is money. Asking for less
-raised quality on no recorded set."""
-_SEARCHED_ROWS = 20_000
-"""The price of money is found on so many rows; it is a mean, and known well enough from them."""
-_BISECTIONS = 18
 _USD_IN_NANOUSD = 1e9
-
-Places = NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is best for each of n rows at a price of money.
-
-    Attributes:
-        tier_no: [n] the tier to ask; -1 to stop.
-        spend_nanousd: [n] expected cost of that and of what follows.
-        gain: [n] expected quality beyond the best answer held, less the price of what follows.
-        worth: [n] expected quality in the end, less the price of all that is spent.
-    """
-
-    tier_no: NDArray[np.int16]
-    spend_nanousd: Floats
-    gain: Floats
-    worth: Floats
-
-
-class Outlook:
-    """A job as the planner sees it at one moment: beliefs, expected costs and prospects."""
-
-    def __init__(self, view: JobView, seed: int, *, rows: Places | None = None) -> None:
-        """Fit everything to the view.
-
-        Args:
-            view: The job as it stands.
-            seed: The job's seed.
-            rows: The rows to look at, where not all are wanted; all are learnt from.
-        """
-        evidence = evidence_of(view)
-        model = fit(evidence, view.labels)
-        # A judge's word is part of what an answer costs.
-        cost = expected_costs(view) + view.judge_nanousd[:, None]
-        if view.labels == Labels.AGREEMENT:
-            cost = evened(cost)
-        rows = np.arange(len(cost)) if rows is None else rows
-        self.view = view
-        self.held: Bools = view.held[rows]
-        self.barred: Bools = view.barred[rows]
-        self.cost: Floats = cost[rows]
-        self.pending: NDArray[np.int16] = np.where(
-            view.in_flight[rows].any(axis=1), view.in_flight[rows].argmax(axis=1), -1
-        ).astype(np.int16)
-        self._seed = seed
-        self._evidence = evidence.take(rows)
-        self._believe(model)
-
-    def _believe(self, model: Model) -> None:
-        labels = self.view.labels
-        self.model = model
-        self.upwards_only = labels == Labels.AGREEMENT
-        self.belief = beliefs(model, self._evidence)
-        imagined, like = imagine(
-            model, self._evidence, labels, np.random.default_rng((self._seed, 1))
-        )
-        self.prospects = Prospects(model, imagined, self.cost[like], upwards_only=self.upwards_only)
-
-    def believing(self, model: Model) -> Outlook:
-        """The same job under other beliefs."""
-        other = copy(self)
-        other._believe(model)
-        return other
-
-    def begun_anew(self) -> Outlook:
-        """The same job with the same beliefs, and nothing bought."""
-        other = copy(self)
-        other.held = np.zeros_like(self.held)
-        other.barred = self.barred & ~self.held
-        other.pending = np.full_like(self.pending, -1)
-        other._evidence = without_answers(self._evidence)
-        other.belief = beliefs(self.model, other._evidence)
-        return other
-
-    def expect(self, money: float) -> tuple[float, float, Floats]:
-        """What comes of so much money for these rows: mean quality in the end, the price of money, and [T]
-        expected spending by the next tier of each row."""
-        high, low, share = self.price_for(money, np.random.default_rng((self._seed, 5)))
-        quality = 0.0
-        spending = np.zeros(self.cost.shape[1])
-        for price, weight in ((high, 1.0 - share), (low, share)):
-            decision = self.decide(self.prospects.solve(price), price)
-            worth = decision.worth + price * decision.spend_nanousd
-            quality += weight * float(worth.mean())
-            asked = decision.tier_no >= 0
-            np.add.at(spending, decision.tier_no[asked], weight * decision.spend_nanousd[asked])
-        return quality, high, spending
-
-    def worth_at(self, price: float) -> float:
-        """Mean quality in the end at a price of money."""
-        decision = self.decide(self.prospects.solve(price), price)
-        return float((decision.worth + price * decision.spend_nanousd).mean())
-
-    def money(self) -> int:
-        """What is there to spend: what is free, and the fence of rows that wait for a first answer."""
-        return self.view.free_nanousd + int(self.view.fence_nanousd[self.pending < 0].sum())
-
-    def decide(self, strategy: Strategy, price: float, rows: Places | None = None) -> Decision:
-        """What is best for these rows (all, if None) at a price of money."""
-        rows = np.arange(len(self.pending)) if rows is None else rows
-        tier_no = np.full(rows.size, -1, np.int16)
-        spend, gain, worth = np.zeros((3, rows.size))
-        for group in groups_of(self.held[rows]):
-            at = group.rows
-            part = self._decide_group(strategy, price, Group(group.tiers, rows[at]))
-            tier_no[at], spend[at] = part.tier_no, part.spend_nanousd
-            gain[at], worth[at] = part.gain, part.worth
-        return Decision(tier_no, spend, gain, worth)
-
-    def _decide_group(self, strategy: Strategy, price: float, group: Group) -> Decision:
-        rows, state = group.rows, group.tiers
-        belief = self.belief[rows]
-        held = best_held(belief, state, upwards_only=self.upwards_only)
-        functions = basis(belief, state)
-        least_gain = LEAST_GAIN if state else 0.0
-        pending, barred = self.pending[rows], self.barred[rows]
-        waits = pending >= 0
-        best = np.where(waits | (len(state) == 0), -np.inf, held)
-        tier_no = np.full(rows.size, -1, np.int16)
-        spend, gain = np.zeros((2, rows.size))
-        for tier, ahead in strategy.get(state, {}).items():
-            cost = np.where(waits, 0.0, self.cost[rows, tier])
-            adds = functions @ ahead.worth
-            total = held + adds - price * cost
-            possible = np.where(waits, pending == tier, ~barred[:, tier] & (adds > least_gain))
-            better = possible & (total > best)
-            best = np.where(better, total, best)
-            tier_no[better] = tier
-            follows = np.maximum(functions @ ahead.cost, 0.0)
-            spend = np.where(better, cost + follows, spend)
-            gain = np.where(better, adds, gain)
-        worth = np.where(np.isneginf(best), held, best)
-        tier_no[waits] = -1
-        return Decision(tier_no, spend, gain, worth)
-
-    def price_for(self, money: float, rng: np.random.Generator) -> tuple[float, float, float]:
-        """Prices of money between which the expected total meets the money, and the share of rows to be
-        decided at the lower one so that it is met exactly."""
-        n_rows = len(self.pending)
-        rows = np.arange(n_rows)
-        if n_rows > _SEARCHED_ROWS:
-            rows = np.sort(rng.choice(n_rows, _SEARCHED_ROWS, replace=False))
-        money *= rows.size / n_rows
-        low = np.log(1e-3 / max(float(self.cost.max()), 1.0))
-        high = np.log(1e2 / max(float(self.cost.min()), 1e-3))
-        below = above = self._spend(float(np.exp(high)), rows)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            spend = self._spend(float(np.exp(middle)), rows)
-            if spend > money:
-                low, above = middle, spend
-            else:
-                high, below = middle, spend
-        share = (money - below) / (above - below) if above > below else 0.0
-        return float(np.exp(high)), float(np.exp(low)), float(np.clip(share, 0.0, 1.0))
-
-    def _spend(self, price: float, rows: Places) -> float:
-        return float(self.decide(self.prospects.solve(price), price, rows).spend_nanousd.sum())
 
 
 def plan_auto(view: JobView, *, seed: int, wave: int) -> Wave:
@@ -214,7 +33,11 @@ def plan_auto(view: JobView, *, seed: int, wave: int) -> Wave:
     at_low = rng.random(len(view.held)) < share
     tier_no = np.where(at_low, cheap.tier_no, dear.tier_no)
     gain = np.where(at_low, cheap.gain, dear.gain)
+    # A look at the same answer again comes before whatever it may make unnecessary.
+    again = outlook.resampling(outlook.prospects.solve(high), high)
+    tier_no[again.rows], gain[again.rows] = again.tier_no, again.gain
     release = _Release(outlook, tier_no, gain, high, seed, wave)
+    release.resample(again.rows)
     differs = cheap.tier_no != dear.tier_no
     chance = np.where(differs, np.where(at_low, share, 1.0 - share), 1.0)
     return release.wave(chance)
@@ -241,6 +64,11 @@ class _Release:
         self._order = row_order(self._view, seed)
         self._idle: Bools = np.asarray(outlook.pending < 0)
         self._answered: Bools = np.asarray(self._view.held.any(axis=1))
+        self._action = np.full(self._idle.size, Action.ANSWER, np.int8)
+
+    def resample(self, rows: Places) -> None:
+        """What was decided for these rows is a second sample."""
+        self._action[rows] = Action.SAMPLE
 
     def wave(self, chance: Floats) -> Wave:
         """Probes, first answers (those on a row's cheapest tier before the others: they free the ring
@@ -267,6 +95,7 @@ class _Release:
         action = np.repeat(
             np.array([Action.ANSWER, Action.ANSWER, Action.JUDGE, Action.ANSWER], np.int8), sizes
         )
+        action[action.size - escalated.size :] = self._action[escalated]
         cost = np.where(
             action == Action.JUDGE,
             self._view.judge_nanousd[rows],

@@ -121,6 +121,7 @@ def _holding(imagined: Evidence, state: State) -> Evidence:
         held,
         np.where(held, imagined.rank, np.nan),
         np.where(held, imagined.key, 0),
+        imagined.again,
         np.where(held, imagined.verdict, np.int8(UNKNOWN)),
         imagined.gold,
         imagined.features,

@@ -143,7 +143,8 @@ class _Job:
         self._input_size = set_.input_size.copy()
         self._stratum = set_.stratum.copy()
         self._worst = set_.worst_nanousd.copy()
-        for shared in (self._input_size, self._stratum, self._worst):
+        self._never_resampled = np.full(set_.score.shape, UNKNOWN, np.int8)
+        for shared in (self._input_size, self._stratum, self._worst, self._never_resampled):
             shared.flags.writeable = False
 
     def view(self) -> JobView:
@@ -162,6 +163,8 @@ class _Job:
             confidence=np.where(held, set_.confidence, np.float32(np.nan)),
             length=np.where(held, set_.length, np.float32(np.nan)),
             value_key=np.where(held, set_.value_key, 0),
+            resampled=self._never_resampled,
+            may_resample=np.zeros_like(held),
             input_size=self._input_size,
             stratum=self._stratum,
             unjudged=np.zeros_like(held),

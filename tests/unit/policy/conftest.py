@@ -117,6 +117,8 @@ def view_of(
         confidence=np.where(has, job.confidence, np.float32(np.nan)),
         length=np.where(has, job.length, np.float32(np.nan)),
         value_key=np.where(has, job.value_key, 0),
+        resampled=np.full(has.shape, np.int8(UNKNOWN)),
+        may_resample=np.zeros_like(has),
         input_size=job.input_size,
         stratum=job.stratum,
         unjudged=np.zeros_like(has),
@@ -160,6 +162,7 @@ def run_job(
     policy: PolicyName = "auto",
     seed: int = 0,
     refuses: NDArray[np.bool_] | None = None,
+    says_again: NDArray[np.bool_] | None = None,
     patience: float = 1.0,
     most_waves: int = 200,
 ) -> JobEnd:
@@ -168,11 +171,14 @@ def run_job(
     Args:
         regime: As `replay` knows them; or `judge`, who has to be paid, and is right 9 times in 10.
         refuses: [N, T] the tier refuses the row, for nothing, and for good.
+        says_again: [N, T] what a second sample of the cheapest tier's answer would say; none can be had, if
+            None.
         patience: Share of what is on its way that is answered before the planner is asked again; below 1, it
             plans while calls are in flight.
         most_waves: A job that takes more never ends.
     """
     books = _Books(job, budget_nanousd, regime, refuses, seed)
+    books.says_again = says_again
     waves: list[tuple[JobView, Wave]] = []
     for wave_no in range(1, most_waves + 1):
         view = books.view()
@@ -197,7 +203,7 @@ def assert_possible(view: JobView, wave: Wave) -> None:
     assert not view.held[rows, tiers][asks].any(), "asks for what is held"
     assert not view.barred[rows, tiers][asks].any(), "asks for what is barred"
     assert view.unjudged[rows, tiers][wave.action == Action.JUDGE].all(), "judges twice, or nothing"
-    assert np.isin(wave.action, (Action.ANSWER, Action.JUDGE)).all()
+    assert view.may_resample[rows, tiers][wave.action == Action.SAMPLE].all(), "can't be sampled"
     assert not view.in_flight[rows].any(), "asks about a row that is on its way"
     assert (wave.expected_nanousd >= 0).all()
     assert (wave.expected_nanousd[asks] <= view.worst_nanousd[rows, tiers][asks]).all()
@@ -235,6 +241,9 @@ class _Books:
         self.held = np.zeros(job.score.shape, np.bool_)
         self.refused = np.zeros(job.score.shape, np.bool_)
         self.judged = np.full(job.score.shape, not self.has_judge, np.bool_)
+        self.says_again: NDArray[np.bool_] | None = None
+        self.resampled = np.full(job.score.shape, UNKNOWN, np.int8)
+        self.samples_nanousd = 0
         self.budget = budget_nanousd
         self.spent = 0
         self.queue: list[_Call] = []
@@ -272,14 +281,22 @@ class _Books:
             gold=np.where(held, word.gold, np.int8(UNKNOWN)),
             has_gold=word.has_gold,
             unjudged=held & ~self.judged,
+            resampled=self.resampled.copy(),
+            may_resample=self.may_resample(),
             free_nanousd=free,
             fence_nanousd=part,
         )
 
+    def may_resample(self) -> NDArray[np.bool_]:
+        may = np.zeros_like(self.held)
+        if self.says_again is not None:
+            may[:, 0] = self.held[:, 0] & (self.resampled[:, 0] == UNKNOWN)
+        return may
+
     def end(self, view: JobView, waves: list[tuple[JobView, Wave]]) -> JobEnd:
         answers = int(self.job.cost_nanousd[self.held].sum())
         verdicts = int((self.judged & self.held).sum()) * JUDGE_NANOUSD * self.has_judge
-        assert self.spent == answers + verdicts <= self.budget
+        assert self.spent == answers + verdicts + self.samples_nanousd <= self.budget
         unanswered = ~self.held.any(axis=1) & ~self.refused.all(axis=1)
         return JobEnd(view, waves, self.spent, int(unanswered.sum()), self.calls)
 
@@ -302,7 +319,12 @@ class _Books:
             if worst - lent > free:
                 continue
             self.moved = True
-            if not is_judge and self.refuses[at]:
+            if call.action == Action.SAMPLE:
+                assert self.says_again is not None
+                self.resampled[at] = int(self.says_again[at])
+                cost = int(self.job.cost_nanousd[at])
+                self.samples_nanousd += cost
+            elif not is_judge and self.refuses[at]:
                 self.refused[at] = True
                 cost = 0
             else:
