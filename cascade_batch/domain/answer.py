@@ -88,7 +88,8 @@ class Signals:
     logprob_min: float | None = None
     logprob_sum: float | None = None
     label_logprob: float | None = None
-    """Log-probability of the chosen label, normalised over the choices; None if not a choice."""
+    """Log-probability of the chosen label, normalised over the choices; of an answer that says itself how
+    sure it is, the logarithm of that, where the server gives no log-probabilities; else None."""
     extra: dict[str, Any] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -43,6 +44,9 @@ class Output(BaseModel):
     choices: tuple[str, ...] | None = None
     json_schema: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     pattern: str | None = None
+    confidence: str | None = None
+    """The field of the schema in which an answer says how sure it is, from 0 to the field's `maximum`. It
+    stands in for log-probabilities where a server gives none, and is no part of what the answer says."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Output:
@@ -58,7 +62,22 @@ class Output(BaseModel):
                 re.compile(self.pattern)
             except re.error as error:
                 raise ValueError(f"output.pattern is no regular expression: {error}") from None
+        if self.confidence is not None and not self.most_confidence > 0:
+            raise ValueError(
+                f"output.confidence names {self.confidence!r}, which has to be a number among the properties"
+                " of output.schema with a positive 'maximum': {type: number, minimum: 0, maximum: 100}"
+            )
         return self
+
+    @property
+    def most_confidence(self) -> float:
+        """What an answer that is quite sure says in the field `confidence`; 0 where there is no such one."""
+        field = self.json_schema or {}
+        for key in ("properties", self.confidence or ""):
+            inner = field.get(key)
+            field = inner if isinstance(inner, dict) else {}
+        most = field.get("maximum", 0) if field.get("type") in ("number", "integer") else 0
+        return float(most) if isinstance(most, int | float) and math.isfinite(most) else 0.0
 
     @property
     def is_free_text(self) -> bool:

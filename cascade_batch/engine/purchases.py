@@ -24,7 +24,7 @@ from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import Lease
 from cascade_batch.prompts import judge_prompt
 from cascade_batch.providers import Providers, worst_case_nanousd
-from cascade_batch.quality import YES_NO, read_word, signals_of, value_key
+from cascade_batch.quality import YES_NO, read_word, signals_of, value_key, with_stated_confidence
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ class _Answers:
                 text, task.gold, finish_reason=reply.finish_reason, refusal=reply.refusal
             )
             key = value_key(judgement.value, text, output) if judgement.has_value else 0
-            return judgement, signals_of(reply, output), key
+            signals = with_stated_confidence(signals_of(reply, output), judgement.value, output)
+            return judgement, signals, key
         except (Exception, SystemExit) as error:
             # Whatever is wrong with the judge, the text is kept.
             logger.exception("an answer to row %s of %s can't be judged", task.row_no, context.name)

@@ -10,7 +10,7 @@ single tiers): on recorded data, drafting everything on the cheapest tier and cl
 wherever that tier is weak and nearly as dear as the next. So no tier has a role of its own. A row that holds
 nothing is a state like any other, from which every tier may be bought.
 
-**How a wave comes about** (`waves`):
+**How a wave comes about** (`outlook`, `waves`):
 
 1. *Beliefs*: `evidence` brings signals to ranks; `fitting` fits the joint model of who is right (`model`)
    to the answers whose truth is known, from an informed prior (`prior`); the model gives, for every row and
@@ -37,9 +37,13 @@ row's cheapest tier come first in a wave, because they free the ring fence; then
 as free money carries the difference; then escalations, most gain per dollar first. What could not be admitted
 is planned again.
 
+**What is no answer.** A second sample is only evidence (`resampling`): it is bought where its value, looked
+at one step ahead, exceeds its price. Starts are planned as if there were none. A judge's word is bought on
+every answer, as part of its cost.
+
 **What bounds it**, knowingly: one dimension of ease for all tiers; values of pairs compared as if
-independent; second samples and judges' words are not bought by plan yet; a row's own text is known by its
-size and stratum alone.
+independent; a row's own text is known by its size and stratum alone; without labels, expected costs are
+trusted less (`expense.evened`), since what is cheap to ask may be what gains least.
 """
 
 from cascade_batch.policy.answers import Choice, choose_answers

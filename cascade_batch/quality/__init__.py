@@ -13,7 +13,7 @@ had something to hold the answer against.
 """
 
 from cascade_batch.quality.judging import Judge, make_judge
-from cascade_batch.quality.signals import confidence_of, signals_of
+from cascade_batch.quality.signals import confidence_of, signals_of, with_stated_confidence
 from cascade_batch.quality.values import value_key
 from cascade_batch.quality.verdicts import YES_NO, Word, read_word
 
@@ -25,5 +25,6 @@ __all__ = [
     "make_judge",
     "read_word",
     "signals_of",
+    "with_stated_confidence",
     "value_key",
 ]

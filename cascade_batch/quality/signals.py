@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +16,7 @@ _LOWEST_LOGPROB = -9999.0
 """Servers write minus infinity in several ways; this one survives JSON and arithmetic."""
 _TOKEN_EDGES = EDGES + "▁Ġ"
 """Some servers give tokens in their vocabulary's spelling, with a mark in place of a leading space."""
+_LEAST_STATED = 1e-6
 _SHARED = -1
 _SHARED_MASS_LIMIT = 0.01
 """Mass on first tokens that several choices begin with, from which on the first token decides nothing."""
@@ -34,6 +36,7 @@ def signals_of(reply: Reply, output: Output) -> Signals:
       answer of two tokens or more (of a single one it would be `logprob_mean`);
     - `refusal`: true; the provider says that the model declined, so that the answer fits nothing;
     - `refusal_words`: true; the text begins by declining (see `wording`); it may fit all the same;
+    - `stated_confidence`: 0 to 1, what the answer says of itself (see `with_stated_confidence`);
     - `hedge_words`: true; the text says that it may be wrong.
 
     The answer's length is part of its usage.
@@ -69,6 +72,28 @@ def signals_of(reply: Reply, output: Output) -> Signals:
         label_logprob=label,
         extra=extra,
     )
+
+
+def with_stated_confidence(signals: Signals, value: Any, output: Output) -> Signals:
+    """The signals, with what the answer itself says of its confidence (Tian and others, Just Ask for
+    Calibration, 2023) for a log-probability where the server gave none.
+
+    Args:
+        signals: What the reply gave away.
+        value: The parsed value.
+        output: The declared output; nothing happens unless it names a field for this.
+    """
+    if output.confidence is None or not isinstance(value, dict):
+        return signals
+    said = value.get(output.confidence)
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        return signals
+    share = min(max(said / output.most_confidence, _LEAST_STATED), 1.0)
+    extra = {**signals.extra, "stated_confidence": round(share, 6)}
+    label = signals.label_logprob
+    if signals.logprob_mean is None and label is None:
+        label = math.log(share)
+    return replace(signals, label_logprob=label, extra=extra)
 
 
 def confidence_of(signals: Signals) -> float | None:

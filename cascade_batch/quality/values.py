@@ -18,8 +18,8 @@ def value_key(value: Any, text: str, output: Output) -> int:
     """A stable key of an answer's normalised value.
 
     Equal for: the same choice; numbers of the same value (1, 1.0, and the text "1.00"); JSON that is equal
-    but for the order of keys and the writing of numbers; texts that `normalise` makes the same (case, white
-    space, punctuation and articles apart).
+    but for the order of keys, the writing of numbers and the field for confidence; texts that `normalise`
+    makes the same (case, white space, punctuation and articles apart).
 
     Args:
         value: The parsed value; None where the text does not fit the output, and for a JSON null.
@@ -34,6 +34,8 @@ def value_key(value: Any, text: str, output: Output) -> int:
         if not output.is_free_text:
             return 0
         value = text
+    if output.confidence is not None and isinstance(value, dict):
+        value = {name: part for name, part in value.items() if name != output.confidence}
     if isinstance(value, str):
         if output.choices is not None:
             return _key(value)

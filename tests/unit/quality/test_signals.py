@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from cascade_batch.domain.answer import Reply
 from cascade_batch.domain.job import Output
-from cascade_batch.quality import confidence_of, make_judge, signals_of
+from cascade_batch.quality import (
+    confidence_of,
+    make_judge,
+    signals_of,
+    value_key,
+    with_stated_confidence,
+)
 
 UP_DOWN = Output(choices=("up", "down", "none"))
 
@@ -154,3 +160,68 @@ def test_choices_that_differ_by_case_alone_are_not_confused():
     )
     assert signals.label_logprob is None
     assert confidence_of(signals) == -0.2
+
+
+SELF_ASSESSED = Output.model_validate(
+    {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "label": {"type": "string"},
+                "sure": {"type": "number", "minimum": 0, "maximum": 100},
+            },
+        },
+        "confidence": "sure",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "share"), [(100, 1.0), (50, 0.5), (0, 1e-6), (250, 1.0), (-3, 1e-6)]
+)
+def test_what_an_answer_says_of_its_confidence_stands_in_for_log_probabilities(said, share):
+    reply = Reply("{}")
+    signals = with_stated_confidence(
+        signals_of(reply, SELF_ASSESSED), {"label": "a", "sure": said}, SELF_ASSESSED
+    )
+    assert confidence_of(signals) == pytest.approx(math.log(share))
+    assert signals.extra["stated_confidence"] == share
+
+
+def test_log_probabilities_come_before_what_an_answer_says_of_itself():
+    signals = signals_of(Reply("{}", logprobs=(-0.3,)), SELF_ASSESSED)
+    signals = with_stated_confidence(signals, {"label": "a", "sure": 90}, SELF_ASSESSED)
+    assert confidence_of(signals) == pytest.approx(-0.3)
+    assert signals.extra["stated_confidence"] == 0.9
+
+
+@pytest.mark.parametrize("value", [None, "a", {"label": "a"}, {"sure": "very"}, {"sure": True}])
+def test_an_answer_that_does_not_say_gives_nothing_away(value):
+    signals = with_stated_confidence(signals_of(Reply("{}"), SELF_ASSESSED), value, SELF_ASSESSED)
+    assert confidence_of(signals) is None
+
+
+def test_how_sure_an_answer_is_makes_it_no_other_answer():
+    one, same, other = (
+        value_key({"label": label, "sure": sure}, "", SELF_ASSESSED)
+        for label, sure in (("a", 10), ("a", 90), ("b", 10))
+    )
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"confidence": "sure"},
+        {"confidence": "sure", "choices": ["a", "b"]},
+        {"confidence": "sure", "schema": {"properties": {"label": {"type": "string"}}}},
+        {"confidence": "sure", "schema": {"properties": {"sure": {"type": "number"}}}},
+        {
+            "confidence": "sure",
+            "schema": {"properties": {"sure": {"type": "string", "maximum": 1}}},
+        },
+    ],
+)
+def test_a_field_that_can_hold_no_confidence_is_refused(output):
+    with pytest.raises(ValueError, match="maximum"):
+        Output.model_validate(output)
