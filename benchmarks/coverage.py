@@ -11,6 +11,9 @@ first one never had, holds too.
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import product, repeat
 
 import numpy as np
 
@@ -27,6 +30,7 @@ from cascade_batch.replay.simulate import TierNos, simulate
 SETS = ("triviaqa", "mmlu", "crux", "mmlu-pro")
 LABELS = ("learn", "gold:10%", "check")
 ROWS = 1_000
+PROCESSES = 2
 BUDGETS = (3, 8, 13)
 """Places in a row of twenty."""
 _EARLY_WAVE = 4
@@ -67,7 +71,13 @@ def _holds(frontier: Frontier | None, budget_nanousd: int, quality: float) -> tu
     return bool(ends[0] <= quality <= ends[1]), float(ends[2] - quality)
 
 
-def _one(set_: RecordedSet, labels: str, seed: int) -> list[tuple[str, bool, float]]:
+@cache
+def _recorded(name: str) -> RecordedSet:
+    return read_set(load(name, limit=0).path)
+
+
+def _one(name: str, labels: str, seed: int) -> list[tuple[str, bool, float]]:
+    set_ = _recorded(name)
     rng = np.random.default_rng(seed)
     rows = sample_rows(set_, min(ROWS, len(set_)), rng)
     regime = parse_regime(labels)
@@ -92,10 +102,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     seeds = parser.parse_args().seeds
     figures: dict[str, object] = {"seeds": seeds, "rows": ROWS}
-    for name in SETS:
-        set_ = read_set(load(name, limit=0).path)
-        for labels in LABELS:
-            found = [one for seed in range(seeds) for one in _one(set_, labels, seed)]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        for name, labels in product(SETS, LABELS):
+            runs = pool.map(_one, repeat(name), repeat(labels), range(seeds))
+            found = [one for run in runs for one in run]
             for when in dict.fromkeys(w for w, _, _ in found):
                 held = [h for w, h, _ in found if w == when]
                 missed = [m for w, _, m in found if w == when]
