@@ -1,0 +1,150 @@
+"""A router after RouteLLM (Ong et al. 2024, "RouteLLM: Learning to Route LLMs with Preference Data",
+arXiv:2406.18665): before any answer is seen, the chance that the strong model wins decides which of two models
+is asked, by a threshold that the budget sets.
+
+Where this differs from the paper, and why:
+
+* The paper's routers read the question's text (embeddings, BERT) and learn from tens of thousands of
+  preferences. A job's planner is shown a row's size and stratum only, and pays for its labels: a logistic
+  regression on these is trained on a sample asked on every tier. Its target is the paper's preference: 1 where
+  the strong answer alone is right, 0 where the weak one alone is, one half for a tie.
+* The pair of models is not given. That pair is taken which is expected to make most of the money that is
+  left, by the sample; so that a weak pair does not stand for routing as such.
+* Costs of rows differ: the row's chance of a win (beyond one half) is set against its extra cost, and the
+  threshold lies where the money ends. All rows are at hand, so that it is met exactly.
+* Nothing is asked twice, whatever the answer or its check says: that would be a cascade.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.amounts import affordable_prefix
+from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.view import Floats, JobView, Reason, Wave
+
+from benchmarks.baselines.buying import (
+    Places,
+    TierNos,
+    final_tiers,
+    make_wave,
+    money_left,
+    open_rows,
+    safe_tiers,
+)
+from benchmarks.baselines.regression import predict
+from benchmarks.baselines.sample import TrainingSample
+from benchmarks.baselines.signals import Signals, marks_of
+
+_TIE_WEIGHT = 10.0
+"""In sample rows: how firmly a tier is first taken for as good as the next cheaper one."""
+
+
+def make(policy: PolicyName, seed: int) -> RouteLLM:
+    """A planner for one job; the policy plays no part."""
+    return RouteLLM(seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What a pair of tiers would do: rows that the strong one gets, and what that is expected to gain over
+    the first tier, in right answers."""
+
+    weak: int
+    strong: int
+    to_strong: Places
+    gain: float
+
+
+class RouteLLM:
+    """Buys a sample, then asks every other row once."""
+
+    def __init__(self, seed: int) -> None:
+        self._sample = TrainingSample(seed)
+        self._rng = np.random.default_rng((seed, 12))
+
+    def plan(self, view: JobView, wave: int) -> Wave:
+        """The sample, then all that is left, on the tiers that the router picks."""
+        sampling = self._sample.next_wave(view)
+        if sampling is not None:
+            return sampling
+        cost = expected_costs(view)
+        rows = np.flatnonzero(open_rows(view) & ~view.held.any(axis=1))
+        self._rng.shuffle(rows)
+        tiers = safe_tiers(view)
+        sample = self._sample.complete(view)
+        if rows.size and sample.size:
+            route = self._best_route(view, sample, rows, cost)
+            ordered = np.concatenate([np.setdiff1d(rows, route.to_strong), route.to_strong])
+            wanted = np.where(np.isin(ordered, route.to_strong), route.strong, route.weak)
+            possible = ~view.barred[ordered, wanted]
+            tiers[ordered[possible]] = wanted[possible]
+            rows = ordered
+        return make_wave(rows, tiers[rows], cost, Reason.START)
+
+    def choose(self, view: JobView) -> TierNos:
+        """The answer that was asked for; of a sample row, the tier that was best on the sample."""
+        level = _levels(marks_of(view)[self._sample.complete(view)])
+        return final_tiers(view, np.broadcast_to(level, view.shape))
+
+    def _best_route(self, view: JobView, sample: Places, rows: Places, cost: Floats) -> _Route:
+        marks = marks_of(view)
+        known = np.zeros(view.shape[0], np.bool_)
+        known[sample] = True
+        marks[~known] = np.nan
+        features = Signals(view, sample).features(0, ())
+        level = _levels(marks[sample])
+        safe = safe_tiers(view)[rows]
+        base = float(cost[rows, safe].sum())
+        money = money_left(view)
+        routes = []
+        for weak in range(view.shape[1] - 1):
+            # The weak tier has to be affordable, for as many rows as it is; the others keep the cheapest.
+            for strong in range(weak + 1, view.shape[1]):
+                target = 0.5 + 0.5 * (marks[:, strong] - marks[:, weak])
+                lead = 2.0 * predict(features, target)[rows] - 1.0
+                # Level with the damped estimate, as few rows tell who is ahead.
+                lead += level[strong] - level[weak] - lead.mean()
+                routes.append(
+                    _route(rows, weak, strong, lead, level, cost, base, float(money))
+                )
+        return max(routes, key=lambda route: route.gain)
+
+
+def _route(
+    rows: Places,
+    weak: int,
+    strong: int,
+    lead: Floats,
+    level: Floats,
+    cost: Floats,
+    base_nanousd: float,
+    money_nanousd: float,
+) -> _Route:
+    weak_nanousd = float(cost[rows, weak].sum()) if weak else base_nanousd
+    extra = np.maximum(cost[rows, strong] - cost[rows, weak], 1.0)
+    order = np.argsort(-(lead / extra), kind="stable")
+    order = order[lead[order] > 0.0]
+    left = money_nanousd - weak_nanousd
+    n = affordable_prefix(np.ceil(extra[order]).astype(np.int64), int(left))
+    # A weak tier that not all rows can have is bought for a part of them, the others stay on the first.
+    share = 1.0
+    if left < 0 and weak_nanousd > base_nanousd:
+        share = max(money_nanousd - base_nanousd, 0.0) / (weak_nanousd - base_nanousd)
+    gain = share * rows.size * (level[weak] - level[0]) + float(lead[order[:n]].sum())
+    return _Route(weak, strong, rows[order[:n]], gain)
+
+
+def _levels(marks: Floats) -> Floats:
+    """[T] share of right answers on the sample, each tier's drawn towards the next cheaper one's."""
+    n = np.maximum((~np.isnan(marks)).sum(axis=0), 1)
+    right = np.nansum(marks, axis=0)
+    levels = right / n
+    for tier in range(1, levels.size):
+        step = levels[tier] - levels[tier - 1]
+        if step < 0:
+            levels[tier] = levels[tier - 1] + step * n[tier] / (n[tier] + _TIE_WEIGHT)
+    return np.asarray(levels, np.float64)
