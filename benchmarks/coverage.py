@@ -21,7 +21,6 @@ from benchmarks.recordings import load
 from benchmarks.rig import record
 from cascade_batch.policy import JobView, Wave, choose_answers, plan_wave
 from cascade_batch.policy.frontier import Frontier, draw_frontier
-from cascade_batch.policy.view import Floats
 from cascade_batch.replay.labels import parse_regime
 from cascade_batch.replay.recorded import RecordedSet, read_set, sample_rows
 from cascade_batch.replay.score import budget_range
@@ -64,11 +63,11 @@ def _holds(frontier: Frontier | None, budget_nanousd: int, quality: float) -> tu
     missed it."""
     if frontier is None:
         return True, 0.0
-    ends: list[Floats] = [
-        np.interp(budget_nanousd, frontier.budget_nanousd, end)
+    low, high, middle = (
+        float(np.interp(budget_nanousd, frontier.budget_nanousd, end))
         for end in (frontier.low, frontier.high, frontier.quality)
-    ]
-    return bool(ends[0] <= quality <= ends[1]), float(ends[2] - quality)
+    )
+    return low <= quality <= high, middle - quality
 
 
 @cache
