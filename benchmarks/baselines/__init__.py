@@ -14,9 +14,8 @@ What they share: `sample` buys training data, `signals` makes features of answer
 
 from __future__ import annotations
 
-from cascade_batch.replay.run import MakePlanner
-
 from benchmarks.baselines import cascade_routing, confidence_per_dollar, frugalgpt, routellm
+from cascade_batch.replay.run import MakePlanner
 
 BASELINES: dict[str, MakePlanner] = {
     "frugalgpt": frugalgpt.make,

@@ -1,23 +1,25 @@
 """Cascade routing (Dekoninck, Baader, Vechev 2025, "A Unified Approach to Routing and Cascading for LLMs",
 ICML, arXiv:2410.10347).
 
-At every step all sets of models that contain what was asked so far (supermodels) are weighed: expected quality
-of the best answer among them, less lambda times what they cost. The best set's next model is asked; where
-nothing is to be added, the row is done. Quality is estimated before an answer (ex ante) and after it (ex post),
-and as estimates will move when answers come, that of a set is the expected maximum of its models' estimates.
+At every step all sets of models that contain what was asked so far (supermodels) are weighed: expected
+quality of the best answer among them, less lambda times what they cost. The best set's next model is asked;
+where nothing is to be added, the row is done. Quality is estimated before an answer (ex ante) and after it
+(ex post), and as estimates will move when answers come, that of a set is the expected maximum of its models'
+estimates.
 
 Where this differs from the paper, and why:
 
-* Estimators: logistic regressions on what the row holds (confidence ranks, lengths, agreement, size, stratum),
-  one for each model and set of held answers, trained on a sample that the job pays for and asks on every
-  tier. What they miss of each other is learnt on the same rows, by fits that did not see the row.
+* Estimators: logistic regressions on what the row holds (confidence ranks, lengths, agreement, size,
+  stratum), one for each model and set of held answers. They are trained on a sample that the job pays for and
+  asks on every tier, and again on every labelled answer as the job goes on; a row's own label is never used
+  for it.
 * The paper takes the movement of estimates for Gaussian, with a covariance from training data. Here the
   movements seen on the sample are used themselves, several models' together: they correlate in the same way,
   and fit a check too, whose word makes an estimate jump to 0 or 1.
-* The paper tunes a lambda for each step on training data, and mixes (gamma) the cheapest and dearest of equally
-  good choices so that the budget is met on average. Here one lambda holds for all steps, as in the paper's
-  constant strategy, and it is found anew after each wave for the money that is left, with the further course
-  of rows taken from the sample. Rows between two neighbouring lambdas are drawn at random.
+* The paper tunes a lambda for each step on training data, and mixes (gamma) the cheapest and dearest of
+  equally good choices so that the budget is met on average. Here one lambda holds for all steps, as in the
+  authors' constant strategy, and it is found anew after each wave for the money that is left, with the
+  further course of rows taken from the sample. Between two neighbouring lambdas rows are drawn at random.
 * Of several new models the cheapest is asked first (the paper's forced order).
 * A row stops where a check has passed: its estimate is then 1.
 """
@@ -27,10 +29,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from cascade_batch.domain.job import PolicyName
-from cascade_batch.policy.expense import expected_costs
-from cascade_batch.policy.view import Floats, JobView, Keys, Labels, Reason, Wave
 
 from benchmarks.baselines.buying import (
     Places,
@@ -46,6 +44,9 @@ from benchmarks.baselines.buying import (
 from benchmarks.baselines.regression import predict
 from benchmarks.baselines.sample import TrainingSample
 from benchmarks.baselines.signals import Signals, marks_of
+from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.view import Floats, JobView, Keys, Labels, Reason, Wave
 
 _DEEPEST = 4
 """Answers of a row at most where there are many tiers, which keeps the supermodels countable."""
@@ -54,7 +55,7 @@ _LAMBDAS = 60
 _MOST_WAVES = 60
 
 
-def make(policy: PolicyName, seed: int) -> CascadeRouting:
+def make(_policy: PolicyName, seed: int) -> CascadeRouting:
     """A planner for one job; the policy plays no part."""
     return CascadeRouting(seed)
 
@@ -69,7 +70,7 @@ class _Estimates:
     cost: Floats
     sample: Places
     by_state: dict[tuple[int, int], Floats] = field(default_factory=dict)
-    values: dict[int, tuple[Keys, Floats, Floats]] = field(default_factory=dict)
+    of_sample: dict[int, tuple[Keys, Floats, Floats]] = field(default_factory=dict)
 
     def quality(self, tier: int, bits: int) -> Floats:
         """[N] probability that a tier is right, seen from rows that hold at least these answers."""
@@ -102,7 +103,7 @@ class _Estimates:
         }
         deepest = max(_DEEPEST if n_tiers > _DEEPEST else n_tiers, len(held))
         sets, quality, cost = [bits], [now], [np.zeros(rows.size)]
-        best = {bits: np.broadcast_to(now[:, None], (rows.size, moves_count(moves)))}
+        best = {bits: np.broadcast_to(now[:, None], (rows.size, _moves_count(moves)))}
         for one in range(bits + 1, 1 << n_tiers):
             if one & bits != bits or one.bit_count() > deepest:
                 continue
@@ -110,7 +111,7 @@ class _Estimates:
             best[one] = np.maximum(best[one & ~(1 << top)], after[top])
             sets.append(one)
             quality.append(best[one].mean(axis=1))
-            cost.append(self.cost[np.ix_(rows, [t for t in fresh if one >> t & 1])].sum(axis=1))
+            cost.append(self.cost[rows][:, [t for t in fresh if one >> t & 1]].sum(axis=1))
         return np.array(sets), np.column_stack(quality), np.column_stack(cost)
 
     def _movements(self, bits: int, fresh: list[int]) -> dict[int, Floats]:
@@ -124,7 +125,7 @@ class _Estimates:
         return moves
 
 
-def moves_count(moves: dict[int, Floats]) -> int:
+def _moves_count(moves: dict[int, Floats]) -> int:
     """How many movements there are of each tier; 1 where no tier is left."""
     return next((move.size for move in moves.values()), 1)
 
@@ -137,7 +138,7 @@ class CascadeRouting:
         self._sample = TrainingSample(seed)
         self._waves = 0
 
-    def plan(self, view: JobView, wave: int) -> Wave:
+    def plan(self, view: JobView, wave: int) -> Wave:  # noqa: ARG002
         """The sample, then one step of every row."""
         sampling = self._sample.next_wave(view)
         if sampling is not None:
@@ -173,9 +174,7 @@ class CascadeRouting:
 
     def _estimates(self, view: JobView) -> _Estimates:
         sample = self._sample.complete(view)
-        return _Estimates(
-            view, marks_of(view), Signals(view, sample), expected_costs(view), sample
-        )
+        return _Estimates(view, marks_of(view), Signals(view, sample), expected_costs(view), sample)
 
 
 def _steps(
@@ -205,7 +204,8 @@ def _steps(
         return np.asarray(step[place], np.intp)
     gap = spent[place + 1] - spent[place]
     share = (money_nanousd - spent[place]) / gap if gap > 0 else 0.0
-    return np.where(rng.random(rows.size) < share, step[place + 1], step[place])
+    drawn = np.where(rng.random(rows.size) < share, step[place + 1], step[place])
+    return np.asarray(drawn, np.intp)
 
 
 def _grid(estimates: _Estimates) -> Floats:
@@ -225,7 +225,7 @@ def _next_tiers(bits: int, models: Keys, quality: Floats, cost: Floats, price: f
     best = models[(worth - 1e-9 * (models != bits)).argmax(axis=1)]
     added = best & ~bits
     lowest = added & -added
-    return np.where(added > 0, np.log2(np.maximum(lowest, 1)).astype(np.intp), -1)
+    return np.asarray(np.where(added > 0, np.log2(np.maximum(lowest, 1)), -1), dtype=np.intp)
 
 
 class _Course:
@@ -234,7 +234,7 @@ class _Course:
     def __init__(self, estimates: _Estimates, price: float) -> None:
         self.price = price
         self._estimates = estimates
-        self._after: dict[int, tuple[Floats, float]] = {}
+        self._after: dict[int, tuple[Places, Floats]] = {}
 
     def expected_nanousd(self, bits: int, rows: Places, target: Places) -> float:
         """Of all these rows, from what they hold, the next answer included."""
@@ -261,10 +261,10 @@ class _Course:
         known = self._after.get(bits)
         if known is not None:
             return known
-        if bits not in estimates.values:
-            estimates.values[bits] = estimates.supermodels(bits, estimates.sample)
-        target = _next_tiers(bits, *estimates.values[bits], self.price)
-        passed = (estimates.view.verdict[np.ix_(estimates.sample, tiers_of(bits))] == 1).any(axis=1)
+        if bits not in estimates.of_sample:
+            estimates.of_sample[bits] = estimates.supermodels(bits, estimates.sample)
+        target = _next_tiers(bits, *estimates.of_sample[bits], self.price)
+        passed = (estimates.view.verdict[estimates.sample][:, tiers_of(bits)] == 1).any(axis=1)
         target = np.where(passed, -1, target)
         rest = np.zeros(target.size)
         for tier in np.unique(target[target >= 0]):

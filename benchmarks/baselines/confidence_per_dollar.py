@@ -1,4 +1,4 @@
-"""Free confidence per dollar: what the signals that come with every draft can do, without any training purchase.
+"""Free confidence per dollar: what a draft's own signals can do, without any training purchase.
 
 Every row is drafted on the cheapest tier. Then the dearest tier is asked about rows in order of the draft's
 chance to be wrong per expected dollar, until the money ends: the selective escalation of Jitkrittum et al.
@@ -17,10 +17,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.domain.job import PolicyName
-from cascade_batch.policy.expense import expected_costs
-from cascade_batch.policy.view import Floats, JobView, Labels, Reason, Wave
-
 from benchmarks.baselines.buying import (
     TierNos,
     dearest_held,
@@ -29,12 +25,15 @@ from benchmarks.baselines.buying import (
     open_rows,
     safe_tiers,
 )
+from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.view import Floats, JobView, Labels, Reason, Wave
 
 _FEW_MARKS = 50
 _FOLDS = 5
 
 
-def make(policy: PolicyName, seed: int) -> ConfidencePerDollar:
+def make(_policy: PolicyName, _seed: int) -> ConfidencePerDollar:
     """A planner for one job; neither the policy nor chance plays a part."""
     return ConfidencePerDollar()
 
@@ -42,8 +41,8 @@ def make(policy: PolicyName, seed: int) -> ConfidencePerDollar:
 class ConfidencePerDollar:
     """Drafts on the cheapest tier, then the least sure per dollar on the dearest."""
 
-    def plan(self, view: JobView, wave: int) -> Wave:
-        """Drafts where there are none, then all escalations in order: the ledger admits what is affordable."""
+    def plan(self, view: JobView, wave: int) -> Wave:  # noqa: ARG002
+        """Drafts where there are none, then all escalations in order: the ledger admits what it can."""
         cost = expected_costs(view)
         can_ask = open_rows(view)
         unanswered = np.flatnonzero(can_ask & ~view.held.any(axis=1))
@@ -53,9 +52,7 @@ class ConfidencePerDollar:
         rows = np.flatnonzero(can_ask & ~view.barred[:, dearest])
         doubt = 1.0 - _confidence(view, dearest_held(view))
         order = np.argsort(-(doubt[rows] / cost[rows, dearest]), kind="stable")
-        return make_wave(
-            rows[order], np.full(rows.size, dearest, np.intp), cost, Reason.ESCALATE
-        )
+        return make_wave(rows[order], np.full(rows.size, dearest, np.intp), cost, Reason.ESCALATE)
 
     def choose(self, view: JobView) -> TierNos:
         """The answer that passed, else the dearest that fits."""

@@ -1,9 +1,9 @@
 """A cascade after FrugalGPT (Chen, Zaharia, Zou 2023, "FrugalGPT: How to Use Large Language Models While
 Reducing Cost and Improving Performance", arXiv:2305.05176).
 
-A chain of tiers is asked one after the other, until a learned scorer takes an answer for good enough. Scorers,
-chain and thresholds come from a training sample that is asked on every tier: those are chosen that make most
-right answers on it at an average cost within the budget.
+A chain of tiers is asked one after the other, until a learned scorer takes an answer for good enough.
+Scorers, chain and thresholds come from a training sample that is asked on every tier: those are chosen that
+make most right answers on it at an average cost within the budget.
 
 Where this differs from the paper, and why:
 
@@ -15,10 +15,11 @@ Where this differs from the paper, and why:
 * The paper fixes one chain and its thresholds for a budget that is met on average. Here the budget is a hard
   sum and all rows are at hand: after each wave the rest of the chain and its thresholds are chosen again for
   the money that is left, and where the money lies between two such choices, both are used, each for a share
-  of the rows. (One chain for all rows, and the cheapest tier for those that the money does not reach, was
-  worse.)
+  of the rows; so that this loses nothing to a random mix of tiers where scores tell nothing. Rows that the
+  money does not reach get the cheapest tier.
 * Thresholds are chosen on scores of fits that did not see the row; the sample is too small to be split.
-* Chains go from cheap to dear; the paper tries every order.
+* A chain goes from cheap to dear; the paper tries every order. Tiers that it left out are tried after it
+  while there is money.
 * Of a row's answers the one with the best score counts, not the last.
 * A check's verdict takes the scorer's place: a pass ends the chain, a failure goes on.
 """
@@ -29,10 +30,6 @@ from dataclasses import dataclass, field
 from itertools import combinations, product
 
 import numpy as np
-
-from cascade_batch.domain.job import PolicyName
-from cascade_batch.policy.expense import expected_costs
-from cascade_batch.policy.view import Floats, JobView, Keys, Labels, Reason, Wave
 
 from benchmarks.baselines.buying import (
     Places,
@@ -49,6 +46,9 @@ from benchmarks.baselines.options import Mix, Offer, spend
 from benchmarks.baselines.regression import predict
 from benchmarks.baselines.sample import TrainingSample
 from benchmarks.baselines.signals import Signals, marks_of
+from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.view import Floats, JobView, Keys, Labels, Reason, Wave
 
 _LONGEST = 3
 """Tiers of a chain, as in the paper."""
@@ -59,7 +59,7 @@ _MOST_WAVES = 60
 _PASS = 0.5
 
 
-def make(policy: PolicyName, seed: int) -> FrugalGPT:
+def make(_policy: PolicyName, seed: int) -> FrugalGPT:
     """A planner for one job; the policy plays no part."""
     return FrugalGPT(seed)
 
@@ -83,19 +83,31 @@ class _Facts:
     cost: Floats
     sample: Places
     sets: Keys
-    scores: dict[tuple[int, ...], Floats] = field(default_factory=dict)
+    scores: dict[tuple[int, tuple[int, ...]], Floats] = field(default_factory=dict)
 
-    def score(self, chain: tuple[int, ...]) -> Floats:
-        """[N] score of the last answer of a chain, seen with those before it; of rows that hold them all."""
-        if chain not in self.scores:
-            last = chain[-1]
+    def answer_score(self, tier: int, held: tuple[int, ...]) -> Floats:
+        """[N] score of a tier's answer, seen with all of these that are held; of rows that hold them."""
+        key = (tier, held)
+        if key not in self.scores:
             if self.view.labels == Labels.CHECK:
-                self.scores[chain] = np.where(self.view.verdict[:, last] == 1, 1.0, 0.0)
+                self.scores[key] = np.where(self.view.verdict[:, tier] == 1, 1.0, 0.0)
             else:
-                there = self.view.held[:, chain].all(axis=1)
-                target = np.where(there, self.marks[:, last], np.nan)
-                self.scores[chain] = predict(self.signals.features(last, chain), target)
-        return self.scores[chain]
+                there = self.view.held[:, held].all(axis=1)
+                target = np.where(there, self.marks[:, tier], np.nan)
+                self.scores[key] = predict(self.signals.features(tier, held), target)
+        return self.scores[key]
+
+    def score(self, held: tuple[int, ...]) -> Floats:
+        """[N] score of the best of these answers."""
+        held = tuple(sorted(held))
+        return np.asarray(np.max([self.answer_score(tier, held) for tier in held], axis=0))
+
+    def mark(self, held: tuple[int, ...]) -> Floats:
+        """[N] whether the best-scored of these answers is right."""
+        held = tuple(sorted(held, reverse=True))
+        best = np.argmax([self.answer_score(tier, tuple(sorted(held))) for tier in held], axis=0)
+        each = np.arange(best.size)
+        return np.asarray(np.nan_to_num(self.marks[each, np.array(held)[best]]))
 
 
 class FrugalGPT:
@@ -106,7 +118,7 @@ class FrugalGPT:
         self._sample = TrainingSample(seed)
         self._waves = 0
 
-    def plan(self, view: JobView, wave: int) -> Wave:
+    def plan(self, view: JobView, wave: int) -> Wave:  # noqa: ARG002
         """The sample, then a place of the chains per wave."""
         sampling = self._sample.next_wave(view)
         if sampling is not None:
@@ -138,8 +150,8 @@ class FrugalGPT:
         for bits in np.unique(facts.sets):
             held = tiers_of(int(bits))
             rows = facts.sets == bits
-            for place, tier in enumerate(held):
-                score[rows, tier] = facts.score(held[: place + 1])[rows]
+            for tier in held:
+                score[rows, tier] = facts.answer_score(tier, held)[rows]
         return final_tiers(view, score)
 
     def _facts(self, view: JobView) -> _Facts:
@@ -197,16 +209,16 @@ def _offer(facts: _Facts, held: tuple[int, ...], group: Places) -> tuple[list[_O
     n_tiers = facts.view.shape[1]
     level = facts.cost[group].mean(axis=0) / np.maximum(facts.cost[sample].mean(axis=0), 1e-9)
     paid = facts.view.cost_nanousd[sample] * level
-    first = held[-1] + 1 if held else 0
+    others = [tier for tier in range(n_tiers) if tier not in held]
     options, costs, qualities = [], [], []
-    now = np.nan_to_num(facts.marks[sample, held[-1]]) if held else np.zeros(sample.size)
+    now = facts.mark(held)[sample] if held else np.zeros(sample.size)
     if held:
         options.append(_Option((), ()))
         costs.append(0.0)
         qualities.append(float(now.mean()))
-    longest = max(_LONGEST - len(held), 0 if held else 1)
+    longest = max(_LONGEST - len(held), 1)
     for length in range(1, longest + 1):
-        for chain in combinations(range(first, n_tiers), length):
+        for chain in combinations(others, length):
             for thresholds in _grids(facts, held, chain, group, sample):
                 cost, quality = _tried(facts, held, chain, thresholds, sample, paid, now, group)
                 options.append(_Option(chain, thresholds))
@@ -223,7 +235,7 @@ def _alike(facts: _Facts, held: tuple[int, ...], group: Places) -> Places:
         score = facts.score(held[:place])
         excess += np.maximum(score[sample] - score[group].max(), 0.0)
     if facts.view.labels == Labels.CHECK and held:
-        excess += (facts.view.verdict[np.ix_(sample, held)] == 1).any(axis=1)
+        excess += (facts.view.verdict[sample][:, held] == 1).any(axis=1)
     n = max(int((excess <= 0).sum()), min(_FEW, sample.size))
     return sample[np.argsort(excess, kind="stable")[:n]]
 
@@ -261,12 +273,18 @@ def _tried(
     are taken from the group itself."""
     cost, quality = np.zeros(sample.size), now.copy()
     going = np.ones(sample.size, np.bool_)
+    checked = facts.view.labels == Labels.CHECK
+    level = np.nan_to_num(facts.marks[facts.sample]).mean(axis=0)
     for place, tier in enumerate(chain):
         so_far = (*held, *chain[:place])
         if so_far:
             going = going & (facts.score(so_far)[sample] < thresholds[place])
         cost[going] += paid[going, tier]
-        quality[going] = np.nan_to_num(facts.marks[sample[going], tier])
+        right = facts.mark((*so_far, tier))[sample]
+        if checked:
+            # A tier that passed none of a few hopeless rows may pass the next, and money is for nothing else.
+            right = np.maximum(right, level[tier] / (sample.size + 1.0))
+        quality[going] = right[going]
         if place == 0:
             start = going.copy()
     if not held:

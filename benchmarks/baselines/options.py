@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def spend(offers: list[Offer], money_nanousd: float) -> list[Mix]:
     corners = [_hull(offer) for offer in offers]
     steps = []
     for group, (offer, path) in enumerate(zip(offers, corners, strict=True)):
-        for low, high in zip(path, path[1:], strict=False):
+        for low, high in pairwise(path):
             extra = float(offer.nanousd[high] - offer.nanousd[low])
             gain = float(offer.quality[high] - offer.quality[low])
             steps.append((gain / max(extra, 1e-9), group, low, high, extra * offer.n_rows))

@@ -1,13 +1,13 @@
 """A router after RouteLLM (Ong et al. 2024, "RouteLLM: Learning to Route LLMs with Preference Data",
-arXiv:2406.18665): before any answer is seen, the chance that the strong model wins decides which of two models
-is asked, by a threshold that the budget sets.
+arXiv:2406.18665): before any answer is seen, the chance that the strong model wins decides which of two
+models is asked, by a threshold that the budget sets.
 
 Where this differs from the paper, and why:
 
 * The paper's routers read the question's text (embeddings, BERT) and learn from tens of thousands of
   preferences. A job's planner is shown a row's size and stratum only, and pays for its labels: a logistic
-  regression on these is trained on a sample asked on every tier. Its target is the paper's preference: 1 where
-  the strong answer alone is right, 0 where the weak one alone is, one half for a tie.
+  regression on these is trained on a sample asked on every tier. Its target is a preference: 1 where the
+  strong answer alone is right, 0 where the weak one alone is, one half for a tie.
 * The pair of models is not given. That pair is taken which is expected to make most of the money that is
   left, by the sample; so that a weak pair does not stand for routing as such.
 * Costs of rows differ: the row's chance of a win (beyond one half) is set against its extra cost, and the
@@ -21,11 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cascade_batch.domain.job import PolicyName
-from cascade_batch.policy.amounts import affordable_prefix
-from cascade_batch.policy.expense import expected_costs
-from cascade_batch.policy.view import Floats, JobView, Reason, Wave
-
 from benchmarks.baselines.buying import (
     Places,
     TierNos,
@@ -38,12 +33,19 @@ from benchmarks.baselines.buying import (
 from benchmarks.baselines.regression import predict
 from benchmarks.baselines.sample import TrainingSample
 from benchmarks.baselines.signals import Signals, marks_of
+from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.amounts import affordable_prefix
+from cascade_batch.policy.expense import expected_costs
+from cascade_batch.policy.view import Floats, JobView, Reason, Wave
 
-_TIE_WEIGHT = 10.0
-"""In sample rows: how firmly a tier is first taken for as good as the next cheaper one."""
+_STEP = 0.05
+"""By how much a tier is first taken for better than the next cheaper one: the paper's strong model is strong
+by assumption, and some dozens of rows may say otherwise by chance."""
+_STEP_WEIGHT = 20.0
+"""What that is worth, in sample rows."""
 
 
-def make(policy: PolicyName, seed: int) -> RouteLLM:
+def make(_policy: PolicyName, seed: int) -> RouteLLM:
     """A planner for one job; the policy plays no part."""
     return RouteLLM(seed)
 
@@ -66,7 +68,7 @@ class RouteLLM:
         self._sample = TrainingSample(seed)
         self._rng = np.random.default_rng((seed, 12))
 
-    def plan(self, view: JobView, wave: int) -> Wave:
+    def plan(self, view: JobView, wave: int) -> Wave:  # noqa: ARG002
         """The sample, then all that is left, on the tiers that the router picks."""
         sampling = self._sample.next_wave(view)
         if sampling is not None:
@@ -102,15 +104,12 @@ class RouteLLM:
         money = money_left(view)
         routes = []
         for weak in range(view.shape[1] - 1):
-            # The weak tier has to be affordable, for as many rows as it is; the others keep the cheapest.
             for strong in range(weak + 1, view.shape[1]):
                 target = 0.5 + 0.5 * (marks[:, strong] - marks[:, weak])
                 lead = 2.0 * predict(features, target)[rows] - 1.0
-                # Level with the damped estimate, as few rows tell who is ahead.
+                # On average as far ahead as is believed of the tiers.
                 lead += level[strong] - level[weak] - lead.mean()
-                routes.append(
-                    _route(rows, weak, strong, lead, level, cost, base, float(money))
-                )
+                routes.append(_route(rows, weak, strong, lead, level, cost, base, float(money)))
         return max(routes, key=lambda route: route.gain)
 
 
@@ -139,12 +138,9 @@ def _route(
 
 
 def _levels(marks: Floats) -> Floats:
-    """[T] share of right answers on the sample, each tier's drawn towards the next cheaper one's."""
-    n = np.maximum((~np.isnan(marks)).sum(axis=0), 1)
-    right = np.nansum(marks, axis=0)
-    levels = right / n
-    for tier in range(1, levels.size):
-        step = levels[tier] - levels[tier - 1]
-        if step < 0:
-            levels[tier] = levels[tier - 1] + step * n[tier] / (n[tier] + _TIE_WEIGHT)
-    return np.asarray(levels, np.float64)
+    """[T] share of right answers on the sample, each tier's lead on the next cheaper one drawn towards what
+    is assumed of it."""
+    n = (~np.isnan(marks)).sum(axis=0)
+    share = np.nansum(marks, axis=0) / np.maximum(n, 1)
+    steps = (n[1:] * np.diff(share) + _STEP_WEIGHT * _STEP) / (n[1:] + _STEP_WEIGHT)
+    return np.asarray(share[0] + np.concatenate([[0.0], np.cumsum(steps)]))
