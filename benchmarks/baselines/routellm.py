@@ -133,7 +133,9 @@ def _route(
     share = 1.0
     if left < 0 and weak_nanousd > base_nanousd:
         share = max(money_nanousd - base_nanousd, 0.0) / (weak_nanousd - base_nanousd)
-    gain = share * rows.size * (level[weak] - level[0]) + float(lead[order[:n]].sum())
+    # Pairs are compared by their mean lead: what the regression adds to it for the chosen rows is fitted on
+    # few, and the pair that looks best by it would be the one that was overfitted most.
+    gain = share * rows.size * (level[weak] - level[0]) + n * float(lead.mean())
     return _Route(weak, strong, rows[order[:n]], gain)
 
 
