@@ -23,7 +23,7 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
     Prints OK and exits with 0 if everything agrees, else says what differs and exits with 1.
     """
     from cascade_batch.engine.jobs import find_job
-    from cascade_batch.ledger import audit_job
+    from cascade_batch.ledger import audit_job, sum_write_offs
 
     with services() as service:
         with service.engine.connect() as connection:
@@ -31,6 +31,7 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
         # The audit sets its own isolation level, which only a fresh transaction can take.
         with service.engine.connect() as connection:
             report = audit_job(connection, job_id)
+            lost = sum_write_offs(connection, job_id)
     if as_json:
         print_json(
             {
@@ -42,6 +43,7 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
                 "verdicts": report.verdicts,
                 "entries": report.entries,
                 **asdict(report.balance),
+                "at_risk_calls": [asdict(one) for one in lost],
             }
         )
     elif report.is_ok:
@@ -54,4 +56,10 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
         )
     else:
         click.echo("\n".join(f"DIFFERS: {difference}" for difference in report.differences))
+    if not as_json:
+        for one in lost:
+            click.echo(
+                f"AT RISK: {format_usd(one.amount_nanousd)} of {one.calls:,} calls to {one.tier}:"
+                f" {one.reason}"
+            )
     ctx.exit(0 if report.is_ok else EXIT_FAILED)

@@ -29,6 +29,7 @@ COMMANDS = {
     "cancel": Lazy(f"{_HERE}.cancel:cancel", "End a job; what is answered stays."),
     "delete": Lazy(f"{_HERE}.delete:delete", "Delete a job that is over, for good."),
     "audit": Lazy(f"{_HERE}.audit:audit", "Add a job's ledger up again."),
+    "reconcile": Lazy(f"{_HERE}.reconcile:reconcile", "Release write-offs that were not billed."),
     "replay": Lazy(f"{_HERE}.replay:replay", "Try the planner on recorded outcomes, at no cost."),
     "tiers": Lazy(f"{_HERE}.tiers:tiers", "Try out the tiers of a tiers file."),
     "provider": Lazy(f"{_HERE}.provider:provider", "Serve a scripted provider to try jobs on."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import latency_text, print_json, print_table, quality_text
 from cascade_batch.cli.services import services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
+
+_REASONS = 3
 
 
 @click.command(cls=Command)
@@ -56,6 +59,14 @@ def _print_jobs(jobs: list[dict[str, Any]]) -> None:
     )
 
 
+def lost_calls_text(name: str, lost: list[dict[str, Any]]) -> str:
+    """Why money is at risk, the largest part first, and what to do about it."""
+    told = [f"{one['calls']:,} on {one['tier']} ({one['reason']})" for one in lost[:_REASONS]]
+    others = sum(one["calls"] for one in lost[_REASONS:])
+    told += [f"{others:,} for other reasons"] if others else []
+    return f"calls lost: {', '.join(told)}; see cascade-batch reconcile {shlex.quote(name)}"
+
+
 def _print_job(job: dict[str, Any]) -> None:
     rows = job["rows"]
     reason = f" ({job['reason']})" if job["reason"] else ""
@@ -69,8 +80,10 @@ def _print_job(job: dict[str, Any]) -> None:
         if job[f"{what}_nanousd"]:
             money.append(f"{format_usd(job[f'{what}_nanousd'])} {words}")
     frontier, more = job["frontier"], []
+    if job["at_risk_calls"]:
+        more.append(["At risk", lost_calls_text(job["name"], job["at_risk_calls"])])
     if frontier is not None and job["status"] == "finished" and frontier["policy"] == "auto":
-        more = [["More money", next_money_text(frontier, job["name"], job["budget_nanousd"])]]
+        more += [["More money", next_money_text(frontier, job["name"], job["budget_nanousd"])]]
     print_table(
         ["Job", job["name"]],
         [

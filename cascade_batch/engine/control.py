@@ -10,7 +10,7 @@ from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed, set_st
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
-from cascade_batch.ledger import Balance, add_budget
+from cascade_batch.ledger import Balance, Selection, add_budget, release_write_offs
 from cascade_batch.store.partitions import drop_partitions
 from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER, REFUSAL
@@ -98,6 +98,37 @@ def raise_budget(
             notify_jobs_changed(connection)
     publisher.publish_plan(name)
     return balance
+
+
+def reconcile(
+    engine: sa.Engine,
+    name: str,
+    selection: Selection,
+    publisher: Publisher,
+    *,
+    actor: str,
+    reason: str,
+) -> tuple[int, int, Balance]:
+    """Release write-offs that an invoice proves were not billed. A job at work may use the money at once; one
+    that is over stays over (`resume` goes on with what is left).
+
+    Returns:
+        How many calls were released, their nano-dollars, and the balance after it.
+
+    Raises:
+        UsageError: The selection names what the job has not, or no name or reason is given.
+    """
+    with engine.begin() as connection:
+        job = find_job(connection, name, lock=True)
+        released = release_write_offs(connection, job.job_id, selection, actor=actor, reason=reason)
+        if released[0]:
+            connection.execute(
+                # What could not be afforded before is worth another try.
+                sa.update(JOB).where(JOB.c.job_id == job.job_id).values(planned_calls=None)
+            )
+    if released[0] and job.state in _AT_WORK:
+        publisher.publish_plan(name)
+    return released
 
 
 def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:

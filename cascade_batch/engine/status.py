@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.engine.jobs import find_job
+from cascade_batch.ledger import sum_write_offs
 from cascade_batch.ledger.latency import percentile_ms
 from cascade_batch.store.tables import BALANCE, JOB, JOB_TIER
 
@@ -31,8 +32,9 @@ def list_jobs(connection: sa.Connection) -> list[dict[str, Any]]:
 
 
 def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
-    """One job: state, rows by state, money in dollars, tiers with calls and latencies, and the frontier as it
-    was when the job finished last (None: it never did, or none could be drawn).
+    """One job: state, rows by state, money in dollars, tiers with calls and latencies, what is at risk by
+    tier and reason, and the frontier as it was when the job finished last (None: it never did, or none could
+    be drawn).
 
     Raises:
         JobNotFoundError: There is no such job.
@@ -57,6 +59,16 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     status = _job(row, sum(t["first_answers"] for t in tiers))
     status["tiers"] = {t["name"]: _tier(t) for t in tiers}
     status["frontier"] = row["frontier"]
+    status["at_risk_calls"] = [
+        {
+            "tier": lost.tier,
+            "reason": lost.reason,
+            "calls": lost.calls,
+            "worst_usd": lost.amount_nanousd / NANOUSD_PER_USD,
+            "worst_nanousd": lost.amount_nanousd,
+        }
+        for lost in (sum_write_offs(connection, job_id) if row["at_risk_nanousd"] else [])
+    ]
     return status
 
 

@@ -51,6 +51,14 @@ from cascade_batch.ledger.account import (
 from cascade_batch.ledger.audit import AuditReport, audit_job
 from cascade_batch.ledger.lease import Lease, claim_chunks, expire_leases
 from cascade_batch.ledger.turn import ChunkTurn, Grant, take_turn
+from cascade_batch.ledger.write_offs import (
+    LostMoney,
+    Selection,
+    WriteOff,
+    list_write_offs,
+    release_write_offs,
+    sum_write_offs,
+)
 
 __all__ = [
     "AuditReport",
@@ -58,13 +66,19 @@ __all__ = [
     "ChunkTurn",
     "Grant",
     "Lease",
+    "LostMoney",
+    "Selection",
+    "WriteOff",
     "add_budget",
     "audit_job",
     "claim_chunks",
     "clear_ring_fence",
     "expire_leases",
+    "list_write_offs",
     "move_ring_fence",
     "open_account",
     "read_balance",
+    "release_write_offs",
+    "sum_write_offs",
     "take_turn",
 ]

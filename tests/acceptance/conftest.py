@@ -34,6 +34,7 @@ SCRIPT = {
     },
     "faults": [
         {"kind": "bad_request", "match": "poison"},
+        {"kind": "reset", "model": "small", "match": "unplugged", "first": 1},
         {"kind": "unauthorized", "model": "locked", "match": "last", "first": 1},
     ],
 }

@@ -23,10 +23,13 @@ from cascade_batch.domain.answer import Answer, Verdict
 from cascade_batch.ledger import (
     ChunkTurn,
     Lease,
+    Selection,
     add_budget,
     audit_job,
     claim_chunks,
     expire_leases,
+    list_write_offs,
+    release_write_offs,
     take_turn,
 )
 from cascade_batch.ledger.lease import Buys
@@ -65,6 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.billed = 0
         self.answered: set[int] = set()
         self.held: set[tuple[int, Buys]] = set()
+        self.never_billed: list[int] = []
         self.declared_wrong = False
         self.workers = 0
 
@@ -198,7 +202,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(h.reserved for h in self.holders))
     @rule(
         data=st.data(),
-        how=st.sampled_from(["settle", "settle", "refuse", "lose", "release", "overrun"]),
+        how=st.sampled_from(["settle", "settle", "refuse", "lose", "cut", "release", "overrun"]),
         share=st.floats(0, 1),
         repeat=st.booleans(),
     )
@@ -218,7 +222,8 @@ class LedgerMachine(RuleBasedStateMachine):
             turn.settle(self.bought(holder.lease, row_no, cost), want)
         elif how == "refuse":
             turn.refuse(want, "no")
-        elif how == "lose":
+        elif how in ("lose", "cut"):
+            # As far as the worker knows, the same; of the second the provider never heard.
             turn.lose(want, "timeout")
         else:
             turn.release(want)
@@ -230,6 +235,9 @@ class LedgerMachine(RuleBasedStateMachine):
             # What a provider billed beyond its word, to a worker that was given up, nobody can know.
             self.billed -= max(cost - want.worst_nanousd, 0) if how == "overrun" else 0
             return
+        if how == "cut":
+            with self.engine.connect() as connection:
+                self.never_billed.append(list_write_offs(connection, self.job_id)[-1].call)
         if how in ("settle", "overrun") and holder.lease.judged_tier_no is None:
             self.answered.add(row_no)
         if how in ("settle", "overrun") or (
@@ -264,6 +272,20 @@ class LedgerMachine(RuleBasedStateMachine):
         freed = self.loop.run_until_complete(expire_leases(self.connection))
         assert freed >= 1
         holder.dead = True
+
+    @precondition(lambda self: self.never_billed)
+    @rule(data=st.data(), again=st.booleans())
+    def the_invoice_arrives(self, data: st.DataObject, again: bool) -> None:
+        calls = data.draw(st.lists(st.sampled_from(self.never_billed), min_size=1, unique=True))
+        with self.engine.connect() as connection:
+            held = {one.call: one for one in list_write_offs(connection, self.job_id)}
+        for is_first in (True, False) if again else (True,):
+            with self.engine.begin() as connection:
+                done, amount, _ = release_write_offs(
+                    connection, self.job_id, Selection(calls), actor="Ada", reason="invoice 7"
+                )
+            expected = [held[c].amount_nanousd for c in calls if c in held] if is_first else []
+            assert (done, amount) == (len(expected), sum(expected)), "released once"
 
     @rule(add=st.integers(1, 3000))
     def raise_budget(self, add: int) -> None:
