@@ -75,7 +75,7 @@ rehearsal: $(INSTALLED)
 	$(BIN)/cascade-batch down
 
 # Each prints its figures and ratios and keeps them in benchmarks/results.
-BENCHMARKS := throughput cold_start budgets race kill
+BENCHMARKS := throughput cold_start budgets race kill quality coverage
 .PHONY: bench $(BENCHMARKS:%=bench-%)
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py

@@ -187,8 +187,8 @@ def write_rows(one: Rig, rows: Sequence[Mapping[str, Any]]) -> None:
     (one.folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def record(name: str, figures: Mapping[str, Any]) -> None:
-    """Print figures, and keep them with machine, versions and date."""
+def record(name: str, figures: Mapping[str, Any], *, show: bool = True) -> None:
+    """Keep figures with machine, versions and date, and print them."""
     document = {
         "benchmark": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -213,4 +213,5 @@ def record(name: str, figures: Mapping[str, Any]) -> None:
     }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    if show:
+        print(json.dumps(figures, indent=2))
