@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,9 @@ from cascade_batch.cli.output import print_json, print_table, usd
 from cascade_batch.cli.services import services
 from cascade_batch.domain.money import format_usd
 from cascade_batch.errors import UsageError
-from cascade_batch.ledger import Balance, Selection, WriteOff
+
+if TYPE_CHECKING:
+    from cascade_batch.ledger import Balance, WriteOff
 
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 _SHOWN = 50
@@ -48,12 +51,12 @@ def reconcile(
     proves that it was not, --release gives the money back to the job, with your name and reason in the
     ledger. If it was billed after all, the bill may exceed the budget by as much: only you can know.
     """
+    from cascade_batch.engine import control
+    from cascade_batch.engine.jobs import find_job
+    from cascade_batch.ledger import Selection, list_write_offs, read_balance
+
     selection = Selection(calls, tiers, _utc(since), _utc(until))
     with services() as service:
-        from cascade_batch.engine import control
-        from cascade_batch.engine.jobs import find_job
-        from cascade_batch.ledger import list_write_offs, read_balance
-
         with service.engine.connect() as connection:
             job_id = find_job(connection, job).job_id
             found = list_write_offs(connection, job_id, selection)
