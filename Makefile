@@ -54,7 +54,7 @@ $(MODELS): $(INSTALLED) cascade_batch/providers/local_gguf/catalogue.py
 .PHONY: demo
 demo: export CASCADE_HOME := $(CURDIR)/.demo
 demo: $(MODELS)
-	job=$$($(BIN)/cascade-batch submit --job jobs/reviews --name "reviews-$$(date +%H%M%S)"); \
+	job=$$($(BIN)/cascade-batch submit --allow-python-checks --job jobs/reviews --name "reviews-$$(date +%H%M%S)"); \
 	echo; $(BIN)/cascade-batch status "$$job"; \
 	echo; $(BIN)/cascade-batch results "$$job" | tail -n 3; \
 	echo; $(BIN)/cascade-batch audit "$$job"; \

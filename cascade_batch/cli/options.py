@@ -54,6 +54,12 @@ def job_options(function: F) -> F:
             help="Check answers: exact, normalised, choice, numeric, json, contains, regex:PATTERN,"
             " python:module.function or judge:TIER.",
         ),
+        click.option(
+            "--allow-python-checks",
+            is_flag=True,
+            default=None,
+            help="Let the Python code run that the job file names, in its check or its tiers.",
+        ),
         click.option("--name", metavar="NAME", help="Call the job this."),
         click.option(
             "--policy",

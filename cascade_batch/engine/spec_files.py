@@ -67,6 +67,8 @@ class JobOptions:
     chunk_rows: int | None = None
     limit: int | None = None
     skip_bad: bool | None = None
+    allow_python_checks: bool | None = None
+    """Python code that the job file names, in a check or in tiers, may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class _Reader:
         output = self._output()
         name, name_is_explicit = self._name(data)
         check = self._given("check")
+        self._require_leave_for_code(check, tiers)
         gold = self._given("gold")
         spec = self._spec(
             name=name,
@@ -278,6 +281,23 @@ class _Reader:
         if given is not None:
             raise UsageError(f"{self._place('tiers')}: must be a list of tiers or a file's path.")
         return read_tiers_file(find_tiers_file(self.cwd), python_path=modules)
+
+    def _require_leave_for_code(self, check: str | None, tiers: tuple[Tier, ...]) -> None:
+        """Who submits somebody else's job file did not ask for somebody else's code. What is typed at the
+        command line was."""
+        if self.options.allow_python_checks or self.source is None:
+            return
+        hint = "If you trust who wrote it, add --allow-python-checks."
+        if self.options.check is None and (check or "").startswith("python:"):
+            raise UsageError(f"{self._place('check')}: {check} runs code of the job's.", hint=hint)
+        of_job = self.options.tiers_file is None and self.file.tiers is not None
+        for tier in tiers if of_job else ():
+            if tier.api == "python":
+                raise UsageError(
+                    f"{self._place('tiers')}: tier {tier.name!r} runs code of the job's"
+                    f" ({tier.function or tier.model}).",
+                    hint=hint,
+                )
 
     def _name(self, data: str) -> tuple[str, bool]:
         given = self._given("name")

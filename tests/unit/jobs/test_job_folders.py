@@ -39,7 +39,7 @@ def rows_of(job: str) -> list[dict[str, Any]]:
 
 
 def request_of(job: str, **options: Any) -> JobRequest:
-    return read_job(JobOptions(job_file=JOBS / job, **options))
+    return read_job(JobOptions(job_file=JOBS / job, **options, allow_python_checks=True))
 
 
 FOLDERS = ["headlines-openai", "rehearsal", "reviews"]

@@ -163,9 +163,48 @@ def test_python_checks_are_imported_from_the_job_files_folder(folder, write):
         "data: d.csv\nbudget: 1\ncheck: python:my_checks.is_fine\ntiers: tiers.yaml\n",
     )
 
-    spec = read_job(JobOptions(job_file=Path("job/job.yaml"))).spec
+    spec = read_job(JobOptions(job_file=Path("job/job.yaml"), allow_python_checks=True)).spec
 
     assert spec.check_path == str((folder / "job").resolve())
+
+
+_TRAP = (
+    "from pathlib import Path\nPath('trapped').touch()\ndef f(value, gold=None):\n    return True\n"
+)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "data: d.csv\nbudget: 1\ncheck: python:trap.f\ntiers: tiers.yaml\n",
+        "data: d.csv\nbudget: 1\ntiers:\n- {name: a, api: python, function: trap.f, price: {call: 0}}\n",
+        "data: d.csv\nbudget: 1\ntiers: code.yaml\n",
+    ],
+)
+def test_a_job_file_runs_no_code_without_leave(folder, write, job):
+    write("job/tiers.yaml")
+    write(
+        "job/code.yaml",
+        "tiers:\n- {name: a, api: python, function: trap.f, price: {call: 0}}\n",
+    )
+    write("job/trap.py", _TRAP)
+    write("job/job.yaml", job)
+
+    with pytest.raises(UsageError, match=r"job\.yaml:.*trap\.f") as raised:
+        read_job(JobOptions(job_file=Path("job/job.yaml")))
+
+    assert "--allow-python-checks" in str(raised.value.hint)
+    assert not (folder / "trapped").exists()
+
+
+def test_what_is_typed_at_the_command_line_is_leave_enough(folder, write):
+    write("job/tiers.yaml")
+    write("job/my_checks.py", "def is_fine(value, gold):\n    return True\n")
+    write("job/job.yaml", "data: d.csv\nbudget: 1\ntiers: tiers.yaml\n")
+
+    options = JobOptions(job_file=Path("job/job.yaml"), check="python:my_checks.is_fine")
+
+    assert read_job(options).spec.check == "python:my_checks.is_fine"
 
 
 @pytest.mark.parametrize(
