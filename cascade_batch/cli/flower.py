@@ -11,6 +11,10 @@ import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.services import running_settings
+from cascade_batch.errors import UsageError
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PASSWORDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 
 
 @click.command(cls=Command)
@@ -23,9 +27,14 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
     """Serve Flower, which shows the machinery: queues, workers, tasks.
 
     Flower's own settings are read from FLOWER_… variables; set FLOWER_BASIC_AUTH=user:password
-    before it listens on any address but this machine's. What it has seen is kept in CASCADE_HOME,
+    for it to listen on any address but this machine's. What it has seen is kept in CASCADE_HOME,
     so that it is there again after a restart.
     """
+    if host not in _LOOPBACK and not any(os.environ.get(name) for name in _PASSWORDS):
+        raise UsageError(
+            f"Flower can stop workers and revoke tasks: to listen on {host}, it needs a password.",
+            hint="Set FLOWER_BASIC_AUTH=user:password.",
+        )
     ready = running_settings()
     ready.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {
