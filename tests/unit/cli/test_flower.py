@@ -2,7 +2,7 @@
 
 
 def test_flower_does_not_listen_to_strangers_without_a_password(run):
-    done = run("flower", "--host", "0.0.0.0", env={"FLOWER_BASIC_AUTH": "", "FLOWER_AUTH": ""})  # noqa: S104
+    done = run("flower", "--host", "0.0.0.0", env={"FLOWER_BASIC_AUTH": "", "FLOWER_AUTH": ""})
 
     assert done.exit_code == 2
     assert "FLOWER_BASIC_AUTH" in done.output
