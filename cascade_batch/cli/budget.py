@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 
 import click
@@ -10,6 +9,7 @@ import click
 from cascade_batch.cli.expectation import added_money_text
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
+from cascade_batch.cli.output import account_name
 from cascade_batch.cli.services import services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 from cascade_batch.errors import UsageError
@@ -28,7 +28,9 @@ def budget(job: str, add: str) -> None:
     except ValueError as error:
         raise UsageError(f"--add: {error}.", hint="Write dollars, for example 12.50.") from None
     with services() as service:
-        balance = raise_budget(service.engine, job, add_nanousd, service.publisher(), actor=_who())
+        balance = raise_budget(
+            service.engine, job, add_nanousd, service.publisher(), actor=account_name()
+        )
         with service.engine.connect() as connection:
             frontier = job_status(connection, job)["frontier"]
         service.wake(job)
@@ -40,10 +42,3 @@ def budget(job: str, add: str) -> None:
         before = balance.budget_nanousd - add_nanousd
         say(added_money_text(frontier, before, balance.budget_nanousd))
     say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")
-
-
-def _who() -> str | None:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name, as in many containers
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -75,3 +76,11 @@ def latency_text(ms: float | None) -> str:
     if ms is None:
         return "-"
     return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"
+
+
+def account_name() -> str | None:
+    """Who runs this command, for the ledger; None for an account without a name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
-from cascade_batch.cli.output import print_json, print_table, usd
+from cascade_batch.cli.output import account_name, print_json, print_table, usd
 from cascade_batch.cli.services import services
 from cascade_batch.domain.money import format_usd
 from cascade_batch.errors import UsageError
@@ -68,6 +67,9 @@ def reconcile(
             raise UsageError(
                 "--release needs a reason.", hint='Say what proves it: --because "invoice 2026-11".'
             )
+        actor = by or account_name()
+        if actor is None:
+            raise UsageError("This account has no name.", hint="Give yours: --by NAME.")
         amount = sum(one.amount_nanousd for one in found)
         if found and not yes:
             click.confirm(
@@ -76,7 +78,7 @@ def reconcile(
                 err=True,
             )
         done, amount, balance = control.reconcile(
-            service.engine, job, selection, service.publisher(), actor=by or _who(), reason=because
+            service.engine, job, selection, service.publisher(), actor=actor, reason=because
         )
         service.wake(job)
     if as_json:
@@ -131,10 +133,3 @@ def _money(balance: Balance) -> dict[str, object]:
 
 def _utc(time: datetime | None) -> datetime | None:
     return None if time is None else time.replace(tzinfo=UTC)
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name, as in many containers
-        raise UsageError("This account has no name.", hint="Give yours: --by NAME.") from None

@@ -80,6 +80,9 @@ def _print_job(job: dict[str, Any]) -> None:
         if job[f"{what}_nanousd"]:
             money.append(f"{format_usd(job[f'{what}_nanousd'])} {words}")
     frontier, more = job["frontier"], []
+    if job["standstill"] is not None:
+        still = job["standstill"]
+        more.append([f"Still for {still['idle_s']:.0f} s", "; ".join(still["reasons"])])
     if job["at_risk_calls"]:
         more.append(["At risk", lost_calls_text(job["name"], job["at_risk_calls"])])
     if frontier is not None and job["status"] == "finished" and frontier["policy"] == "auto":

@@ -6,8 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.engine.jobs import find_job
+from cascade_batch.engine.standstill import standstill_of
 from cascade_batch.ledger import sum_write_offs
 from cascade_batch.ledger.latency import percentile_ms
 from cascade_batch.store.tables import BALANCE, JOB, JOB_TIER
@@ -32,9 +34,11 @@ def list_jobs(connection: sa.Connection) -> list[dict[str, Any]]:
 
 
 def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
-    """One job: state, rows by state, money in dollars, tiers with calls and latencies, what is at risk by
-    tier and reason, and the frontier as it was when the job finished last (None: it never did, or none could
-    be drawn).
+    """One job: state, rows by state, money in dollars, tiers with calls and latencies.
+
+    Also what is at risk by tier and reason; what a job at work waits for that has not moved for a while (None:
+    it moves); and the frontier as it was when the job finished last (None: it never did, or none could be
+    drawn).
 
     Raises:
         JobNotFoundError: There is no such job.
@@ -59,6 +63,8 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     status = _job(row, sum(t["first_answers"] for t in tiers))
     status["tiers"] = {t["name"]: _tier(t) for t in tiers}
     status["frontier"] = row["frontier"]
+    at_work = row["state"] in (JobState.QUEUED, JobState.RUNNING)
+    status["standstill"] = standstill_of(connection, job_id) if at_work else None
     status["at_risk_calls"] = [
         {
             "tier": lost.tier,
