@@ -10,14 +10,16 @@ from cascade_batch.cli.frame import EXIT_FAILED, Command
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json
 from cascade_batch.cli.services import services
-from cascade_batch.domain.money import format_usd
+from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.errors import UsageError
 
 
 @click.command(cls=Command)
 @job_argument
+@click.option("--bill", metavar="USD", help="Hold it against what the providers billed.")
 @json_option
 @click.pass_context
-def audit(ctx: click.Context, job: str, as_json: bool) -> None:
+def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None:
     """Add a job's ledger up again and hold it against the answers, the leases and the rows.
 
     Prints OK and exits with 0 if everything agrees, else says what differs and exits with 1.
@@ -25,12 +27,16 @@ def audit(ctx: click.Context, job: str, as_json: bool) -> None:
     from cascade_batch.engine.jobs import find_job
     from cascade_batch.ledger import audit_job, sum_write_offs
 
+    try:
+        bill_nanousd = None if bill is None else usd_to_nanousd(bill)
+    except ValueError as error:
+        raise UsageError(f"--bill: {error}.", hint="Write dollars, for example 12.50.") from None
     with services() as service:
         with service.engine.connect() as connection:
             job_id = find_job(connection, job).job_id
         # The audit sets its own isolation level, which only a fresh transaction can take.
         with service.engine.connect() as connection:
-            report = audit_job(connection, job_id)
+            report = audit_job(connection, job_id, bill_nanousd=bill_nanousd)
             lost = sum_write_offs(connection, job_id)
     if as_json:
         print_json(

@@ -36,9 +36,9 @@ def list_jobs(connection: sa.Connection) -> list[dict[str, Any]]:
 def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     """One job: state, rows by state, money in dollars, tiers with calls and latencies.
 
-    Also what is at risk by tier and reason; what a job at work waits for that has not moved for a while (None:
-    it moves); and the frontier as it was when the job finished last (None: it never did, or none could be
-    drawn).
+    Also what is at risk by tier and reason; what a job at work waits for that has not moved for a while
+    (None: it moves); and the frontier as it was when the job finished last (None: it never did, or none
+    could be drawn).
 
     Raises:
         JobNotFoundError: There is no such job.

@@ -68,10 +68,16 @@ class AuditReport:
         return not self.differences
 
 
-def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
+def audit_job(
+    connection: sa.Connection, job_id: int, *, bill_nanousd: int | None = None
+) -> AuditReport:
     """Hold a job's balance against its entries, answers, verdicts, lost calls, leases and rows.
 
     Read in one snapshot, so that a running job can be audited as well.
+
+    Args:
+        bill_nanousd: What the providers billed for it, if that is known: it has to be within the budget, and
+            covered by what is spent, overrun, at risk and reserved.
     """
     connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     job = {"job": job_id}
@@ -116,6 +122,16 @@ def audit_job(connection: sa.Connection, job_id: int) -> AuditReport:
             f"spent, at risk and reserved are {committed}, above the budget"
             f" of {balance.budget_nanousd}"
         )
+    if bill_nanousd is not None:
+        covered = committed + balance.overrun_nanousd
+        if bill_nanousd > covered:
+            differences.append(
+                f"the bill is {bill_nanousd}, above what the ledger knows of: {covered}"
+            )
+        if bill_nanousd > balance.budget_nanousd:
+            differences.append(
+                f"the bill is {bill_nanousd}, above the budget of {balance.budget_nanousd}"
+            )
     if state == "finished":
         without = connection.execute(sa.text(_UNSETTLED), job).scalar_one()
         if without:

@@ -18,6 +18,13 @@ def test_money_held_for_a_lost_call_comes_back_by_name(user: Rig) -> None:
     assert lost["reason"] in user.run("status", "cut")
     assert user.run("audit", "cut").splitlines()[1].startswith("AT RISK: ")
 
+    spent = status["spent_nanousd"]
+    known = f"{(spent + status['at_risk_nanousd']) / 1e9:.9f}"
+    assert user.run("audit", "cut", "--bill", known).startswith("OK")
+    more = user.call("audit", "cut", "--bill", f"{float(known) + 1e-6:.9f}")
+    assert more.returncode == 1
+    assert "above what the ledger knows of" in more.stdout
+
     listed = user.json("reconcile", "cut", "--json")
     (call,) = listed["calls"]
     assert (call["custom_id"], call["tier"], call["reason"]) == ("0", lost["tier"], lost["reason"])
