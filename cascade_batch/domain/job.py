@@ -60,8 +60,10 @@ class Output(BaseModel):
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)
-            except re.error as error:
+            except (re.error, OverflowError) as error:
                 raise ValueError(f"output.pattern is no regular expression: {error}") from None
+            except (RecursionError, MemoryError):
+                raise ValueError("output.pattern is nested too deep") from None
         if self.confidence is not None and not self.most_confidence > 0:
             raise ValueError(
                 f"output.confidence names {self.confidence!r}, which has to be a number among the properties"
@@ -77,7 +79,10 @@ class Output(BaseModel):
             inner = field.get(key)
             field = inner if isinstance(inner, dict) else {}
         most = field.get("maximum", 0) if field.get("type") in ("number", "integer") else 0
-        return float(most) if isinstance(most, int | float) and math.isfinite(most) else 0.0
+        try:
+            return float(most) if isinstance(most, int | float) and math.isfinite(most) else 0.0
+        except OverflowError:  # a whole number that no float holds
+            return 0.0
 
     @property
     def is_free_text(self) -> bool:

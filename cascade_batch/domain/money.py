@@ -34,7 +34,8 @@ def usd_to_nanousd(value: str | int | float | Decimal) -> int:
         raise ValueError(f"{value!r} is not an amount of dollars") from None
     if not usd.is_finite() or usd < 0:
         raise ValueError(f"{value!r} is not an amount of dollars of zero or more")
-    if usd * NANOUSD_PER_USD > MAX_BUDGET_NANOUSD:
+    # Compared before it is multiplied, which a number such as 1e999999 would overflow.
+    if usd > Decimal(MAX_BUDGET_NANOUSD) / NANOUSD_PER_USD:
         raise ValueError(f"{value!r} is more than the largest budget, 9,223,372,036 dollars")
     return int((usd * NANOUSD_PER_USD).to_integral_value(rounding=ROUND_FLOOR))
 

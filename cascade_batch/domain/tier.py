@@ -6,6 +6,7 @@ import hashlib
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,6 +18,14 @@ DEFAULT_BASE_URL: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com/v1",
 }
+MAX_PRICE_USD = 1_000_000
+"""Highest price of a million tokens, or of a call: with it, the worst case of a call fits a `bigint`."""
+MAX_SECOND_USD = 10_000
+MAX_CONTEXT_TOKENS = 100_000_000
+
+Usd = Annotated[Decimal, Field(ge=0, le=MAX_PRICE_USD)]
+Count = Annotated[int, Field(gt=0, le=10**12)]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 _KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -48,11 +57,11 @@ class TierPrice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    output: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    cached_input: Annotated[Decimal, Field(ge=0)] | None = None
-    call: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    second: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    input: Usd = Decimal(0)
+    output: Usd = Decimal(0)
+    cached_input: Usd | None = None
+    call: Usd = Decimal(0)
+    second: Annotated[Decimal, Field(ge=0, le=MAX_SECOND_USD)] = Decimal(0)
 
 
 class Limits(BaseModel):
@@ -60,9 +69,9 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rpm: Annotated[int, Field(gt=0)] | None = None
-    tpm: Annotated[int, Field(gt=0)] | None = None
-    concurrency: Annotated[int, Field(gt=0)] | None = None
+    rpm: Count | None = None
+    tpm: Count | None = None
+    concurrency: Count | None = None
 
 
 class Tier(BaseModel):
@@ -81,9 +90,9 @@ class Tier(BaseModel):
     frozen_price: Price | None = None
     """Set at submission from `price` or the price table; what the ledger works with."""
     max_output_tokens: Annotated[int, Field(gt=0, le=1_000_000)] = 1024
-    max_input_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_input_tokens: Annotated[int, Field(gt=0, le=MAX_CONTEXT_TOKENS)] | None = None
     """Bound on input that bytes can't bound (images); None: such rows are refused."""
-    overhead_tokens: Annotated[int, Field(ge=0)] = 64
+    overhead_tokens: Annotated[int, Field(ge=0, le=MAX_CONTEXT_TOKENS)] = 64
     """Margin for chat template and hidden system text, on top of the bytes of the body."""
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] | None = None
     """`api: openai`: the parameter that bounds the answer; None: chosen by the server's address.
@@ -101,7 +110,7 @@ class Tier(BaseModel):
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     gguf: str | None = None
     """`api: local`: path of a GGUF file; None: `model` names an entry of the built-in catalogue."""
-    context_tokens: Annotated[int, Field(ge=64)] | None = None
+    context_tokens: Annotated[int, Field(ge=64, le=MAX_CONTEXT_TOKENS)] | None = None
     """`api: local`: room for one call, prompt and answer together; None: 4096."""
     function: str | None = None
     """`api: python`: `module.function` to call with the row; None: `model` names it."""
@@ -127,6 +136,8 @@ class Tier(BaseModel):
             raise ValueError(f"base_url {url!r} must start with http:// or https://")
         if "@" in url.split("//", 1)[1].split("/", 1)[0]:
             raise ValueError("base_url must not hold a password; name a variable in api_key_env")
+        if not _is_address(url):
+            raise ValueError(f"base_url {url!r} is no address of a server")
         return url.rstrip("/")
 
     @field_validator("api_key_env")
@@ -181,3 +192,14 @@ class Tier(BaseModel):
         if self.frozen_price is None:
             raise ValueError(f"tier {self.name!r} has no frozen price")
         return self.frozen_price
+
+
+def _is_address(url: str) -> bool:
+    # urlsplit drops line ends and tabs, so they are looked for before.
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port above 65535
+        return False

@@ -25,7 +25,7 @@ from cascade_batch.engine.tier_files import (
     read_tiers_file,
 )
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource, short_path
+from cascade_batch.engine.yaml_source import YamlSource, short_path, user_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import compile_prompt
 from cascade_batch.quality import make_judge
@@ -160,8 +160,9 @@ class _Reader:
         self.file = JobFile()
         if options.job_file is not None:
             path = cwd / options.job_file
-            self.folder = path if path.is_dir() else path.parent
-            self.source = YamlSource.read(path / JOB_FILE if path.is_dir() else path)
+            is_folder = _is_folder(path)
+            self.folder = path if is_folder else path.parent
+            self.source = YamlSource.read(path / JOB_FILE if is_folder else path)
             value = {} if self.source.value is None else self.source.value
             refuse_secrets(self.source, value)
             self.file = validate(JobFile, _choices_as_written(value, self.source), self.source)
@@ -224,7 +225,7 @@ class _Reader:
             )
         if self.file.data == STDIN:
             return STDIN
-        return str(short_path(self.folder / Path(self.file.data).expanduser()))
+        return str(short_path(user_path(self.folder, self.file.data, self._place("data"))))
 
     def _budget(self, *, needed: bool) -> int | None:
         given = self._given("budget")
@@ -276,7 +277,7 @@ class _Reader:
         if isinstance(given, list) and self.source is not None:
             return make_tiers(self.source, given, folder=self.folder, python_path=modules)
         if isinstance(given, str):
-            path = self.folder / Path(given).expanduser()
+            path = user_path(self.folder, given, self._place("tiers"))
             return read_tiers_file(path, python_path=modules)
         if given is not None:
             raise UsageError(f"{self._place('tiers')}: must be a list of tiers or a file's path.")
@@ -325,6 +326,13 @@ class _Reader:
     def _judge(self, spec: JobSpec) -> None:
         place = self._place("output" if spec.check is None else "check")
         _placed(place, lambda: make_judge(spec.output, spec.check, check_path=spec.check_path))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # no name that a file can have; reading it says so
+        return False
 
 
 def name_of_data(data: str) -> str:

@@ -10,9 +10,9 @@ import platformdirs
 
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource, short_path
+from cascade_batch.engine.yaml_source import YamlSource, read_text, short_path, user_path
 from cascade_batch.errors import UsageError
-from cascade_batch.prompts import compile_prompt
+from cascade_batch.prompts import MAX_PROMPT_CHARS, compile_prompt
 from cascade_batch.providers.prices import freeze_price
 
 Made = TypeVar("Made")
@@ -135,7 +135,7 @@ def _complete(
         _at(source, (*path, "prompt"), lambda: compile_prompt(system=None, template=text))
         changes["prompt"] = text
     if tier.gguf is not None:
-        changes["gguf"] = str(folder / Path(tier.gguf).expanduser())
+        changes["gguf"] = str(user_path(folder, tier.gguf, source.where((*path, "gguf"))))
     if tier.api == "python":
         changes["python_path"] = str(python_path.resolve())
     return _at(source, path, lambda: freeze_price(tier.model_copy(update=changes)))
@@ -154,17 +154,8 @@ def prompt_text(given: str, folder: Path, *, where: str) -> str:
     """
     if not given.startswith("@") or "\n" in given.strip():
         return given
-    path = folder / Path(given[1:].strip()).expanduser()
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"{where}: the prompt's file {short_path(path)} is not UTF-8 text."
-        ) from None
-    except OSError as error:
-        raise UsageError(
-            f"{where}: the prompt's file {short_path(path)} can't be read: {error.strerror}."
-        ) from None
+    path = user_path(folder, given[1:].strip(), where)
+    return read_text(path, where, f"the prompt's file {short_path(path)}", MAX_PROMPT_CHARS)
 
 
 def _at(source: YamlSource, path: tuple[str | int, ...], make: Callable[[], Made]) -> Made:

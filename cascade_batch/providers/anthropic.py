@@ -121,7 +121,7 @@ def _usage(usage: Any, *, has_text: bool) -> Usage | None:
     if not (is_count(plain) and is_count(cached) and is_count(written) and is_count(output_tokens)):
         return None
     input_tokens = plain + cached + written
-    if not input_tokens or (has_text and not output_tokens):
+    if not input_tokens or (has_text and not output_tokens) or not is_count(input_tokens):
         # No call is without input: a server that fills in zeros does not count.
         return None
     details = usage.get("output_tokens_details")

@@ -6,6 +6,7 @@ Mistral, Gemini's compatible endpoint and so on), each with its own reading of i
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -108,6 +109,7 @@ class OpenAIWire:
         return fixed
 
 
+_LEAST_FLOAT = -sys.float_info.max
 _NO_CHOICES = "the answer has no choices"
 
 
@@ -163,7 +165,7 @@ def _usage(usage: Any, *, has_text: bool) -> Usage | None:
     total = usage.get("total_tokens")
     if is_count(total):
         output_tokens = max(output_tokens, total - input_tokens)
-    if not input_tokens or (has_text and not output_tokens):
+    if not input_tokens or (has_text and not output_tokens) or not is_count(output_tokens):
         # No call is without input: a server that fills in zeros does not count.
         return None
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
@@ -222,5 +224,5 @@ def _read_logprobs(
 
 
 def _is_logprob(value: Any) -> bool:
-    # Comparing keeps NaN and minus infinity out.
-    return isinstance(value, (int, float)) and float("-inf") < value <= 1e-3
+    # Comparing keeps NaN and minus infinity out, and whole numbers that no float holds.
+    return isinstance(value, (int, float)) and _LEAST_FLOAT <= value <= 1e-3

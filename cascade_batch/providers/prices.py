@@ -161,7 +161,7 @@ def _price_context(tier: Tier, found: PriceCalculation) -> dict[str, str]:
     context: dict[str, str] = {}
     for name in _PRICED_PARAMS:
         value = tier.params.get(name)
-        if value is None or value in _STANDARD:
+        if value is None or (isinstance(value, str) and value in _STANDARD):
             continue
         # The table applies variants to a provider's own models only.
         own = any(found.model is model for model in found.provider.models)

@@ -13,6 +13,10 @@ MAX_BODY_BYTES = 32 * 2**20
 """Most that is read of an answer, packed or unpacked. Log-probabilities of 20 alternatives take about
 2 KB a token, so this is room for some 16,000 tokens with them and for millions without."""
 
+MAX_BRACKETS = 2_000_000
+"""Most objects and lists of an answer (brackets in its texts count as well): 32 MiB of empty lists would
+become a gigabyte. Log-probabilities of 16,000 tokens with 20 alternatives take 700,000."""
+
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -69,8 +73,10 @@ def parse_json(body: bytes) -> Any:
     """The JSON value of a body.
 
     Raises:
-        UnreadableError: It is no JSON.
+        UnreadableError: It is no JSON, or one of far too many parts.
     """
+    if len(body) > MAX_BRACKETS and body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+        raise UnreadableError(f"the answer holds more than {MAX_BRACKETS:,} objects and lists")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -234,7 +234,7 @@ def _failed(error: Exception, *, is_sent: bool, timeout_s: float) -> Refused | U
 def _reply(wire: Wire, document: Any, latency_ms: float) -> Reply:
     try:
         return wire.reply(document, latency_ms)
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         # A document of another shape than the format has. Which part is odd does not matter.
         raise UnreadableError(f"the answer does not have the expected shape: {error!r}") from None
 

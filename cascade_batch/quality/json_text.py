@@ -10,15 +10,20 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from cascade_batch.domain.text import clean_text
 from cascade_batch.errors import UsageError
+from cascade_batch.quality.schema_words import make_validator
 from cascade_batch.quality.text import shorten
 
-_FENCE = re.compile(r"```[A-Za-z0-9_-]*\s*\n(.*?)```", re.DOTALL)
+MAX_DEPTH = 100
+"""Deepest nesting of a value; what stores and shows it gives up not far beyond."""
+# Line ends belong to the block: a repeat over them would look for the end from each of a million.
+_FENCE = re.compile(r"```[A-Za-z0-9_-]*[^\S\n]*\n(.*?)```", re.DOTALL)
 _MAX_STARTS = 64
 """How many opening brackets of a text are tried: bounds the work on a text full of them."""
 
@@ -47,6 +52,8 @@ def make_json_parser(schema: dict[str, Any], unfit: Callable[[str], Any]) -> Cal
                 error = error or found
         except RecursionError:
             return unfit("the answer's JSON is nested too deeply")
+        except OverflowError:
+            return unfit("the answer's JSON holds a number that is too large to be checked")
         if error is not None:
             return unfit(_describe(error))
         if not text.strip():
@@ -58,7 +65,11 @@ def make_json_parser(schema: dict[str, Any], unfit: Callable[[str], Any]) -> Cal
 
 def json_values(text: str) -> Iterator[Any]:
     """The JSON values that a text may mean, likeliest first: all of it, a fenced block of it, then
-    each object or list in it that is not a part of one before."""
+    each object or list in it that is not a part of one before.
+
+    Raises:
+        RecursionError: One is nested more than `MAX_DEPTH` levels deep.
+    """
     text = text.strip()
     try:
         yield _decode(text)
@@ -99,8 +110,24 @@ def _decode(text: str) -> Any:
 
 
 def _storable(value: Any, text: str) -> Any:
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _refuse_deep(value)
     # Only an escape can bring in a character that the text itself, cleaned already, does not hold.
     return _clean(value) if "\\u" in text else value
+
+
+def _refuse_deep(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            part
+            for outer in level
+            if isinstance(outer, dict | list)
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise RecursionError("the value is nested too deep")
 
 
 def _clean(value: Any) -> Any:
@@ -124,9 +151,11 @@ _BRACKET = re.compile(r"[{\[]")
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
-def _make_validator(schema: dict[str, Any]) -> Draft202012Validator:
+def _make_validator(schema: dict[str, Any]) -> Validator:
     try:
         Draft202012Validator.check_schema(schema)
+    except RecursionError:
+        raise UsageError("output.schema is nested too deep.") from None
     except SchemaError as error:
         raise UsageError(
             f"output.schema is no valid JSON schema at {error.json_path}: {_short(error.message)}.",
@@ -135,16 +164,25 @@ def _make_validator(schema: dict[str, Any]) -> Draft202012Validator:
     # A registry of its own holds nothing and fetches nothing: a reference out of the schema fails here
     # and never becomes a request to whatever host it names.
     registry: Registry[Any] = Registry()
-    resolver = registry.resolver_with_root(DRAFT202012.create_resource(schema))
+    try:
+        resolver = registry.resolver_with_root(DRAFT202012.create_resource(schema))
+    except ValueError as error:
+        raise UsageError(f"output.schema has an $id that is none: {error}.") from None
     for reference in _references(schema):
         try:
             resolver.lookup(reference)
-        except Unresolvable:
+        except (Unresolvable, ValueError):
             raise UsageError(
                 f"output.schema refers to {shorten(reference)}, which it does not hold.",
                 hint="Put the schema under $defs and refer to it as #/$defs/NAME.",
             ) from None
-    return Draft202012Validator(schema, registry=registry)
+    validator = make_validator(schema, registry)
+    try:
+        # What refers to itself and to nothing else does so whatever the value is.
+        any(validator.iter_errors(None))
+    except RecursionError:
+        raise UsageError("output.schema refers to itself without end.") from None
+    return validator
 
 
 def _references(schema: Any) -> Iterator[str]:

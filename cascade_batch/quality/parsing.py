@@ -89,6 +89,11 @@ _NEGATIONS = re.compile(
 )
 
 
+_MOST_COMPARED = 50_000_000
+"""Characters of an answer, times choices, that are looked through: a second or two. With five choices that
+is far beyond what a body holds."""
+
+
 class ChoiceParser:
     """Finds the one declared choice that a text names.
 
@@ -119,6 +124,8 @@ class ChoiceParser:
         text = text.strip()
         if not text:
             return Unfit("the answer is empty")
+        if len(text) * len(self._exact) > _MOST_COMPARED:
+            return Unfit("the answer is too long to look for the choices in it")
         for found in (self._find_marked(text), self._find_line(text), self._find_mention(text)):
             if len(found) == 1:
                 return found.pop()

@@ -7,6 +7,7 @@ back references included (an engine of automata would refuse those), and gives u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ from cascade_batch.errors import UsageError
 
 LIMIT_S = 0.05
 """Time that one match may take; usual ones take microseconds."""
+MAX_UNROLLED = 1_000_000
+"""Most copies of its parts that a pattern may ask for by repeats of repeats: the engine makes them all."""
+_REPEAT = re.compile(r"\{(\d*)(?:,(\d*))?\}")
 _HOPELESS = 3
 _SHORT_LIMIT_S = 0.002
 """Time once the last matches all took too long: hundreds of answers may wait to be read in a row, and the
@@ -34,10 +38,17 @@ class UserPattern:
     """
 
     def __init__(self, pattern: str, where: str) -> None:
+        if _unrolled(pattern) > MAX_UNROLLED:
+            raise UsageError(
+                f"{where} repeats its parts more than {MAX_UNROLLED:,} times.",
+                hint="Lower the numbers in braces, or leave out a level of them.",
+            )
         try:
             self._compiled = regex.compile(pattern)
         except regex.error as error:
             raise UsageError(f"{where} is no regular expression: {error}.") from None
+        except (RecursionError, MemoryError, OverflowError):
+            raise UsageError(f"{where} is nested too deep.") from None
         self._overtimes = 0
         self.has_groups = bool(self._compiled.groups)
 
@@ -68,3 +79,29 @@ class UserPattern:
             self._overtimes += 1
             raise TimeoutError("matching the pattern takes too long") from None
         self._overtimes = 0
+
+
+def _unrolled(pattern: str) -> int:
+    """About how many parts the pattern has once its counted repeats are written out."""
+    sizes = [0]  # of each group that is open, the pattern itself first
+    last = 0  # size of the part before, which a repeat is about
+    place = 0
+    while place < len(pattern):
+        repeat = _REPEAT.match(pattern, place) if pattern[place] == "{" else None
+        if repeat is not None:
+            times = max((int(n[:9]) for n in repeat.groups() if n), default=1)
+            sizes[-1] += last * max(times - 1, 0)
+            last *= max(times, 1)
+            place = repeat.end()
+            continue
+        if pattern[place] == "(":
+            sizes.append(0)
+        elif pattern[place] == ")" and len(sizes) > 1:
+            last = sizes.pop()
+            sizes[-1] += last
+        else:
+            last = 1
+            sizes[-1] += 1
+            place += pattern[place] == "\\"
+        place += 1
+    return sum(sizes)

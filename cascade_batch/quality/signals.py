@@ -88,7 +88,9 @@ def with_stated_confidence(signals: Signals, value: Any, output: Output) -> Sign
     said = value.get(output.confidence)
     if isinstance(said, bool) or not isinstance(said, int | float):
         return signals
-    share = min(max(said / output.most_confidence, _LEAST_STATED), 1.0)
+    most = output.most_confidence
+    # Held to its range first: a whole number may be too large to be divided.
+    share = max(max(0, min(said, most)) / most, _LEAST_STATED)
     extra = {**signals.extra, "stated_confidence": round(share, 6)}
     label = signals.label_logprob
     if signals.logprob_mean is None and label is None:
@@ -186,7 +188,8 @@ def _share(top_logprobs: dict[str, float], chosen: int, labels: _Labels) -> floa
     # together no more than what is left: without this, a lone listed choice would seem certain.
     unseen = len(labels.numbers) - len(seen)
     label_mass += max(0.0, min(1.0 - listed, unseen * smallest))
-    return _bounded(math.log(chosen_mass / label_mass))
+    # Not the logarithm of the quotient, which may be too small for a float.
+    return _bounded(math.log(chosen_mass) - math.log(label_mass))
 
 
 def _bounded(logprob: float) -> float:

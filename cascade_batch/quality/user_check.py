@@ -91,7 +91,7 @@ def _wrap(function: Callable[[Any, str | None], Any], name: str) -> UserCheck:
             return None, None
         try:
             mark = float(result) if not isinstance(result, str | bytes) else math.nan
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             mark = math.nan
         if not 0.0 <= mark <= 1.0:
             shown = shorten(result)

@@ -43,7 +43,7 @@ def value_key(value: Any, text: str, output: Output) -> int:
             return 0
         return _key(normalise(value))
     try:
-        return _key(json.dumps(_canonical(value), sort_keys=True, separators=(",", ":")))
+        return _key(json.dumps(canonical(value), sort_keys=True, separators=(",", ":")))
     except RecursionError:
         return 0
 
@@ -55,12 +55,12 @@ def _key(text: str) -> int:
     return int.from_bytes(digest, "big", signed=True) or 1
 
 
-def _canonical(value: Any) -> Any:
-    """The value with whole numbers as integers, so that 1.0 is written like 1."""
+def canonical(value: Any) -> Any:
+    """The JSON value with whole numbers as integers, so that 1.0 is written like 1."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     if isinstance(value, list):
-        return [_canonical(part) for part in value]
+        return [canonical(part) for part in value]
     if isinstance(value, dict):
-        return {name: _canonical(part) for name, part in value.items()}
+        return {name: canonical(part) for name, part in value.items()}
     return value

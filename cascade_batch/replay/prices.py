@@ -85,7 +85,11 @@ _NEEDED = (
 def _price(tier: Any) -> TierPrice:
     given, made = tier["input_usd_per_mtok"], tier["output_usd_per_mtok"]
     for usd in (given, made):
-        if not isinstance(usd, int | float) or not 0 <= usd <= HIGHEST_USD_PER_MTOK:
+        if (
+            isinstance(usd, bool)
+            or not isinstance(usd, int | float)
+            or not 0 <= usd <= HIGHEST_USD_PER_MTOK
+        ):
             raise ValueError(f"{usd!r} is no price")
     return TierPrice(
         str(tier["name"]), usd_per_mtok_to_picousd(given), usd_per_mtok_to_picousd(made)

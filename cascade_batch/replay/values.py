@@ -80,9 +80,12 @@ def _in_json(text: str) -> str | None:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             pass
     found = None
-    for value in json_values(text):
-        if isinstance(value, dict) and "answer" in value:
-            found = _written(value["answer"])
+    try:
+        for value in json_values(text):
+            if isinstance(value, dict) and "answer" in value:
+                found = _written(value["answer"])
+    except RecursionError:
+        return None
     if found is None and (unquoted := _UNQUOTED.search(text, text.rfind(_KEY))) is not None:
         found = unquoted[1]
     return found

@@ -182,7 +182,10 @@ def load_script(path: str | Path) -> Script:
         raise UsageError(
             f"The script {path} can't be read: {error.strerror}.", hint="Check the path."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"{path}: the script is nested too deep.") from None
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
+        # The last two are what PyYAML makes of tags that don't fit their values.
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
         what = getattr(error, "problem", None) or error
