@@ -13,19 +13,19 @@ What a template can rely on, beyond Jinja2 itself:
 - `tojson` writes plain JSON, without HTML escapes. There are no other files to include, nothing
   random, and no attribute that begins with an underscore: the same row always gives the same prompt.
 - Lines that hold only a tag leave no empty line behind, and one line end at the very end is dropped.
-- Steps (loop rounds, calls), range, and the length of what comes out are limited. That stops slips;
-  a template is code that its author runs on their own machine, and not all of its ways to waste
-  memory are closed.
+- Steps (loop rounds, calls), range, and the length of what comes out and of what is made on the way are
+  limited (see `bounds`), so that a template from a stranger fills no memory.
 
 `judge_prompt` asks a judge tier about an answer to such a prompt.
 """
 
+from cascade_batch.prompts.bounds import MAX_MADE_CHARS, MAX_PROMPT_CHARS, MAX_STEPS
 from cascade_batch.prompts.errors import PromptError
 from cascade_batch.prompts.judge import judge_prompt
 from cascade_batch.prompts.maker import FormGuard, PromptMaker, compile_prompt
-from cascade_batch.prompts.templates import MAX_PROMPT_CHARS, MAX_STEPS
 
 __all__ = [
+    "MAX_MADE_CHARS",
     "MAX_PROMPT_CHARS",
     "MAX_STEPS",
     "FormGuard",

@@ -13,18 +13,28 @@ from jinja2 import pass_context as wants_context
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
+from jinja2.visitor import NodeTransformer
 
 from cascade_batch.errors import UsageError
+from cascade_batch.prompts.bounds import (
+    MAX_PROMPT_CHARS,
+    METER,
+    Meter,
+    check_call,
+    check_operation,
+    concatenated,
+    copied,
+    meter_of,
+    metered_filter,
+    too_long,
+    weight,
+)
 from cascade_batch.prompts.errors import PromptError, columns_shown
 
-MAX_PROMPT_CHARS = 16 * 2**20
-"""Longest text that a template may give."""
-
-MAX_STEPS = 100_000
-"""Rounds of loops and calls that a template may take for one row."""
-
-_MAX_INT_BITS = 10_000
-_STEPS_LEFT = "steps left"
+_MAX_TAGS = 20_000
+"""Most tags and expressions of a template: what it becomes takes a millisecond each to compile."""
+_MAX_SHOWN = 300
+_LONG = 4096
 _FILE = "<prompt>"
 
 
@@ -42,11 +52,13 @@ class TextTemplate:
     def __init__(self, text: str, where: str) -> None:
         self._where = where
         environment = _environment()
+        if text.count("{{") + text.count("{%") > _MAX_TAGS:
+            raise UsageError(f"In {where}: there are more than {_MAX_TAGS:,} tags.")
         try:
             tree = environment.parse(text)
             _refuse_what_needs_files(tree)
             _refuse_unsendable_text(tree)
-            self._counts_steps = _count_rounds(tree)
+            self._is_metered = _meter(tree)
             self._reads_row = any(
                 node.name == "row" for node in tree.find_all(nodes.Name) if node.ctx == "load"
             )
@@ -72,15 +84,15 @@ class TextTemplate:
         variables = fields
         if self._reads_row:
             variables = {"row": fields, **variables}
-        if self._counts_steps:
-            variables = {**variables, _STEPS_LEFT: [MAX_STEPS]}
+        if self._is_metered:
+            variables = {**variables, METER: Meter()}
         pieces = []
         chars = 0
         try:
             for piece in self._render(self._template.new_context(variables)):
                 chars += len(piece)
                 if chars > MAX_PROMPT_CHARS:
-                    raise _too_long()
+                    raise too_long()
                 pieces.append(piece)
         except PromptError:
             raise
@@ -93,7 +105,7 @@ class TextTemplate:
         except RecursionError:
             raise PromptError(f"{self._where} calls itself without end") from None
         except Exception as error:  # whatever the template's author made happen
-            what = str(error) or type(error).__name__
+            what = " ".join((str(error)[:_MAX_SHOWN] or type(error).__name__).split())
             raise PromptError(f"{self._where_of(error)} fails: {what}") from None
         return "".join(pieces)
 
@@ -118,7 +130,7 @@ class _Missing(StrictUndefined):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset(("*", "**"))
+    intercepted_binops = frozenset(("*", "**", "+", "%"))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """A key comes before a method of the same name: `meta.items` is data, if there is any."""
@@ -128,24 +140,21 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """A call is a step, so that macros can't call each other without end."""
-        _take_step(__context)
-        return super().call(__context, __obj, *args, **kwargs)
+        meter = meter_of(__context)
+        meter.step()
+        args = check_call(__obj, args, kwargs)
+        made = super().call(__context, __obj, *args, **kwargs)
+        if isinstance(made, (str, bytes)):
+            meter.make(len(made))
+        return made
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse the short ways to fill memory."""
-        if isinstance(left, int) and isinstance(right, int):
-            times = right if operator == "**" else 1
-            if left.bit_length() * times + right.bit_length() > _MAX_INT_BITS:
-                raise OverflowError("a number becomes too large")
-        for one, other in ((left, right), (right, left)):
-            if (
-                operator == "*"
-                and isinstance(one, (str, list, tuple))
-                and isinstance(other, int)
-                and len(one) * other > MAX_PROMPT_CHARS
-            ):
-                raise _too_long()
-        return super().call_binop(context, operator, left, right)
+        check_operation(operator, left, right)
+        made = super().call_binop(context, operator, left, right)
+        if isinstance(made, (str, bytes, list, tuple)):
+            meter_of(context).make(len(made))
+        return made
 
 
 @lru_cache(maxsize=1)
@@ -158,14 +167,22 @@ def _environment() -> _Environment:
         finalize=_shown_value,
     )
     environment.filters["tojson"] = _json_text
-    environment.filters[_counted.__name__] = _counted
     # The same row has to give the same prompt on every tier and after every restart.
     del environment.filters["random"], environment.globals["lipsum"]
+    environment.filters = {
+        name: metered_filter(name, plain) for name, plain in environment.filters.items()
+    }
+    for ours in (_counted, concatenated, copied):
+        environment.filters[ours.__name__] = ours
     return environment
 
 
-def _shown_value(value: Any) -> Any:
+@wants_context
+def _shown_value(context: Context, value: Any) -> Any:
     if value.__class__ is str:
+        if len(value) > _LONG and METER in context.parent:
+            # It may be shown within a macro or a block, to be kept.
+            meter_of(context).make(len(value))
         return value
     if value is None:
         return ""
@@ -180,41 +197,69 @@ def _shown_value(value: Any) -> Any:
 def _json_text(value: Any, indent: int | None = None) -> str:
     if isinstance(value, Undefined):
         str(value)  # raises, and says which column is missing
+    weight(value)
     option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
     return orjson.dumps(value, option=option, default=str).decode()
 
 
 @wants_context
 def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
+    step = meter_of(context).step
     for item in items:
-        _take_step(context)
+        step()
         yield item
 
 
-def _take_step(context: Context) -> None:
-    left: list[int] = context.parent[_STEPS_LEFT]
-    left[0] -= 1
-    if left[0] < 0:
-        raise PromptError(
-            f"the template takes more than {MAX_STEPS:,} steps (loop rounds and calls)",
-            hint="Shorten its loops.",
-        )
+class _Metering(NodeTransformer):
+    """Has every loop count its rounds, and what copies texts tell how long they are."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802
+        self.generic_visit(node)
+        node.iter = _filtered(node.iter, _counted.__name__)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return _filtered(parts, concatenated.__name__)
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802
+        self.generic_visit(node)
+        is_slice = isinstance(node.arg, nodes.Slice)
+        return _filtered(node, copied.__name__) if is_slice else node
+
+    def visit_Operand(self, node: nodes.Operand) -> nodes.Operand:  # noqa: N802
+        self.generic_visit(node)
+        if node.op in ("in", "notin"):
+            node.expr = _filtered(node.expr, copied.__name__)
+        return node
 
 
-def _too_long() -> PromptError:
-    return PromptError(
-        f"the template gives a text of more than {MAX_PROMPT_CHARS // 2**20} Mi characters",
-        hint="Shorten its loops, or cut columns: {{ column[:1000] }}.",
-    )
+_WITHOUT_METER = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Name,
+    nodes.Const,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.If,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Test,
+)
+"""What takes and makes nothing by itself; most templates consist of this alone, and need no meter."""
 
 
-def _count_rounds(tree: nodes.Template) -> bool:
-    """Make every loop count its rounds; False if nothing in the template takes steps."""
-    for loop in tree.find_all(nodes.For):
-        loop.iter = nodes.Filter(
-            loop.iter, _counted.__name__, [], [], None, None, lineno=loop.iter.lineno
-        )
-    return next(tree.find_all((nodes.For, nodes.Call, nodes.CallBlock)), None) is not None
+def _filtered(node: nodes.Node, name: str) -> nodes.Expr:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+def _meter(tree: nodes.Template) -> bool:
+    """Prepare the template's tree; False if nothing in it needs a meter."""
+    _Metering().visit(tree)
+    return any(not isinstance(node, _WITHOUT_METER) for node in tree.find_all(nodes.Node))
 
 
 def _refuse_what_needs_files(tree: nodes.Template) -> None:
