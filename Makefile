@@ -2,7 +2,8 @@
 #
 #   make demo       a whole job, with models that run on this machine; needs no key
 #   make rehearsal  20,000 rows against a scripted provider that limits, fails and keeps a bill
-#   make test       unit, integration and acceptance tests
+#   make test       unit, fuzz, integration and acceptance tests
+#   make fuzz       bad input of every kind, more of it than the tests try
 #   make lint       ruff (rules and formatting) and the direction of imports
 #   make types      mypy, strict
 #   make bench      what a call costs beyond the HTTP client itself
@@ -88,6 +89,12 @@ $(BENCHMARKS:%=bench-%): bench-%: $(INSTALLED)
 chaos: export CASCADE_CHAOS_RUNS ?= 20
 chaos: $(INSTALLED)
 	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+
+# tests/fuzz with many more examples, other ones each time.
+.PHONY: fuzz
+fuzz: export CASCADE_FUZZ_EXAMPLES ?= 3000
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest --timeout 1800 tests/fuzz $(PYTEST_ARGS)
 
 .PHONY: test
 test: $(INSTALLED)

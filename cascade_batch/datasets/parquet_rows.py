@@ -23,6 +23,9 @@ from cascade_batch.errors import DataError
 
 _BATCH_BYTES = 4 * 2**20
 _BATCH_ROWS = 4096
+_NO_PYTHON_FORM = (ValueError, ArithmeticError, LookupError)
+"""What a value raises that is a text and not UTF-8, a time in the year 20000, or in a time zone that there
+is not."""
 
 
 def parquet_rows(source: str, report: Report) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -101,17 +104,19 @@ def _rows_of(batch: Any) -> Iterator[dict[str, Any] | Exception]:
     try:
         yield from batch.to_pylist()
         return
-    except (ValueError, ArithmeticError):
+    except _NO_PYTHON_FORM:
         pass
-    # Some value has no Python form (text that is not UTF-8, the year 20000): find out whose it is.
+    # Some value has no Python form: find out whose it is.
     for place in range(batch.num_rows):
         try:
             yield batch.slice(place, 1).to_pylist()[0]
-        except (ValueError, ArithmeticError) as error:
+        except _NO_PYTHON_FORM as error:
             yield error
 
 
 def _json_object(values: dict[str, Any] | Exception) -> dict[str, Any]:
+    if isinstance(values, LookupError):
+        raise BadRecordError(f"a value is of a time zone that is not known: {values}")
     if isinstance(values, Exception):
         raise BadRecordError(f"a value has no JSON form: {values}")
     try:

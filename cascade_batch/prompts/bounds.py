@@ -11,9 +11,10 @@ not; this keeps it from filling the memory. Two rules hold at every step of it:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
+from jinja2 import Undefined
 from jinja2 import pass_context as wants_context
 from jinja2.runtime import Context
 
@@ -38,6 +39,8 @@ _MAX_INT_BITS = 10_000
 _MAX_DIGITS = 400
 _MAX_MOVES = 2 * 10**9
 _CONTAINERS = (list, tuple, dict, set, frozenset)
+_SCALARS = frozenset({int, float, bool, type(None)})
+_VALUES = (int, float, type(None), Undefined, range, KeysView, ValuesView, ItemsView)
 _WIDTH = re.compile(r"\d+")
 _NESTED_FORMAT = re.compile(r"\{[^{}]*\{")
 _STARRED_FORMAT = re.compile(r"%[^a-zA-Z%]*\*")
@@ -91,10 +94,13 @@ def weight(value: Any) -> int:
     Raises:
         PromptError: More than a prompt may have. A list that holds one long text many times is small in
             memory until somebody shows it.
+        TypeError: It is no value, or holds something that is none, such as a function that was not called:
+            that would show as an address in memory, and so differ each time.
     """
     if isinstance(value, (str, bytes)):
         return len(value)
     if not isinstance(value, _CONTAINERS):
+        _check_value(value)
         return 1
     total = 0
     open_: list[Any] = [value]
@@ -111,9 +117,16 @@ def weight(value: Any) -> int:
                 total += len(part)
             elif isinstance(part, _CONTAINERS):
                 open_.append(part)
+            elif part.__class__ not in _SCALARS:
+                _check_value(part)
             if total > MAX_PROMPT_CHARS:
                 raise too_long()
     return total
+
+
+def _check_value(value: Any) -> None:
+    if not isinstance(value, _VALUES):
+        raise TypeError(f"what is to be shown is no value but a {type(value).__name__}")
 
 
 def check_operation(operator: str, left: Any, right: Any) -> None:
@@ -170,13 +183,14 @@ def metered_filter(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     """A filter whose argument is weighed before, and what it makes after."""
     wanted = getattr(plain, "jinja_pass_arg", None)
     check = _FILTERS.get(name)
+    takes_items = name in _TAKING_ITEMS
 
     @wants_context
     def metered(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         meter = meter_of(context)
         if name == "join":
             value = _as_list(value)
-        if not isinstance(value, str):
+        if not isinstance(value, str) and not (takes_items and _is_read_once(value)):
             meter.make(weight(value))
         if check is not None:
             check(value, *args, **kwargs)
@@ -233,9 +247,14 @@ def _fit_items(items: int) -> None:
         raise PromptError(f"the template makes a list of more than {MAX_ITEMS:,} items")
 
 
+def _is_read_once(items: Any) -> bool:
+    # Loops, cyclers and the like are none: they are objects of Jinja2's own, and no values.
+    return isinstance(items, Iterator) and not hasattr(items, "__dict__")
+
+
 def _as_list(items: Any) -> Any:
     """What can be read once only as a list; whoever makes the items bounds them."""
-    return list(items) if isinstance(items, Iterator) else items
+    return list(items) if _is_read_once(items) else items
 
 
 def _check_format(form: str, args: tuple[Any, ...]) -> None:
@@ -346,5 +365,11 @@ _FILTERS: dict[str, Callable[..., None]] = {
     "sum": _sum,
     "wordwrap": _wrap,
 }
+_TAKING_ITEMS = frozenset(
+    {"list", "first", "last", "map", "select", "reject", "selectattr", "rejectattr", "sum", "sort"}
+    | {"unique", "groupby", "batch", "slice", "min", "max", "reverse", "default", "d"}
+)
+"""Filters that read what can be read once only; others would show what it is, not what it gives."""
+
 _CHOOSING = frozenset({"select", "reject", "selectattr", "rejectattr", "reverse", "unique"})
 """Filters that hand on the items they are given, and make none."""

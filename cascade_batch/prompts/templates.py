@@ -94,8 +94,9 @@ class TextTemplate:
                 if chars > MAX_PROMPT_CHARS:
                     raise too_long()
                 pieces.append(piece)
-        except PromptError:
-            raise
+        except PromptError as error:
+            where = self._where_of(error)
+            raise PromptError(f"{where}: {error.reason}", hint=error.hint) from None
         except UndefinedError as error:
             raise PromptError(
                 f"{self._where_of(error)}: {error}; the record has {columns_shown(fields)}",
@@ -199,7 +200,12 @@ def _json_text(value: Any, indent: int | None = None) -> str:
         str(value)  # raises, and says which column is missing
     weight(value)
     option = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indent else 0)
-    return orjson.dumps(value, option=option, default=str).decode()
+    return orjson.dumps(value, option=option, default=_listed).decode()
+
+
+def _listed(value: Any) -> list[Any]:
+    # What `groupby` gives, keys of a dictionary, a range; `weight` let nothing else through.
+    return list(value)
 
 
 @wants_context

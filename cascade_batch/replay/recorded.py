@@ -228,7 +228,7 @@ class _Reader:
             outcome = outcomes[tier]
             score, logprob = float(outcome["score"]), outcome.get("logprob")
             given, made = outcome["input_tokens"], outcome["output_tokens"]
-            confidence = math.nan if logprob is None else min(float(logprob), 0.0)
+            confidence = math.nan if logprob is None else max(min(float(logprob), 0.0), -1e30)
             text = outcome["text"] or ""
             bad = not isinstance(text, str) or not 0 <= score <= 1
             bad = bad or not all(_is_count(tokens) for tokens in (given, made))

@@ -237,6 +237,8 @@ def checked_pattern(pattern: str | None) -> str | None:
     if pattern is not None:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        except RecursionError:
+            raise ValueError(f"the pattern {pattern[:50]!r}… is nested too deep") from None
     return pattern

@@ -89,7 +89,7 @@ def load_recording(path: Path, tiers: Collection[str]) -> dict[str, RecordedAnsw
                 said = _said(record["outcomes"][tier])
                 recorded[tier].add(record.get("id"), record["prompt"], said)
             seen.update(record["outcomes"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"not a recorded question: {type(error).__name__}: {error}.",
                 source=source,
@@ -121,6 +121,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _said(outcome: dict[str, Any]) -> Said:
     logprob = outcome.get("logprob")
+    if not isinstance(outcome["text"], str):
+        raise TypeError("text is no text")
     return Said(
         text=outcome["text"],
         output_tokens=int(outcome["output_tokens"]),
