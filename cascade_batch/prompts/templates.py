@@ -99,15 +99,14 @@ class TextTemplate:
             raise PromptError(f"{where}: {error.reason}", hint=error.hint) from None
         except UndefinedError as error:
             raise PromptError(
-                f"{self._where_of(error)}: {error}; the record has {columns_shown(fields)}",
+                f"{self._where_of(error)}: {_said(error)}; the record has {columns_shown(fields)}",
                 hint="Mend the template, or give a default: {{ column | default('') }}."
                 " A name with spaces is reached by {{ row['a name'] }}.",
             ) from None
         except RecursionError:
             raise PromptError(f"{self._where} calls itself without end") from None
         except Exception as error:  # whatever the template's author made happen
-            what = " ".join((str(error)[:_MAX_SHOWN] or type(error).__name__).split())
-            raise PromptError(f"{self._where_of(error)} fails: {what}") from None
+            raise PromptError(f"{self._where_of(error)} fails: {_said(error)}") from None
         return "".join(pieces)
 
     def _where_of(self, error: Exception) -> str:
@@ -118,6 +117,11 @@ class TextTemplate:
                 line_no = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return self._where if line_no is None else f"{self._where}, line {line_no}"
+
+
+def _said(error: Exception) -> str:
+    """What an error says, on one line; it may quote a value of any length."""
+    return " ".join((str(error)[:_MAX_SHOWN] or type(error).__name__).split())
 
 
 class _Missing(StrictUndefined):
