@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cascade_batch.domain.tier import MAX_PRICE_USD
 from cascade_batch.errors import UsageError
 from cascade_batch.providers.scripted.faults import Count, FaultRule, Share, checked_pattern
 
-Usd = Annotated[Decimal, Field(ge=0, le=MAX_PRICE_USD)]
+Usd = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 LogProb = Annotated[float, Field(le=0)]
 
 
