@@ -230,7 +230,8 @@ async def test_a_tls_handshake_without_end(caller: Caller) -> None:
 
 
 async def test_an_address_that_is_none_stops_the_tier(caller: Caller) -> None:
-    outcome = await caller.call("http://127.0.0.1:99999/v1")
+    # One that only the client finds fault with; what is no address at all is refused with the tiers file.
+    outcome = await caller.call("http://127.0.0.1\\99999/v1")
     assert isinstance(outcome, Refused)
     assert outcome.kind is RefusalKind.TIER
     assert "99999" in outcome.message
