@@ -18,9 +18,9 @@ DEFAULT_BASE_URL: dict[str, str] = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com/v1",
 }
-MAX_PRICE_USD = 1_000_000
-"""Highest price of a million tokens, or of a call: with it, the worst case of a call fits a `bigint`."""
-MAX_SECOND_USD = 10_000
+MAX_PRICE_USD = 10**12
+"""Highest price that is read. One such as 1e999990 would take minutes to become a whole number; whether the
+worst case of a row fits any budget is looked at when its job is submitted."""
 MAX_CONTEXT_TOKENS = 100_000_000
 
 Usd = Annotated[Decimal, Field(ge=0, le=MAX_PRICE_USD)]
@@ -61,7 +61,7 @@ class TierPrice(BaseModel):
     output: Usd = Decimal(0)
     cached_input: Usd | None = None
     call: Usd = Decimal(0)
-    second: Annotated[Decimal, Field(ge=0, le=MAX_SECOND_USD)] = Decimal(0)
+    second: Usd = Decimal(0)
 
 
 class Limits(BaseModel):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cascade_batch.domain.answer import RefusalKind, Reply
 from cascade_batch.domain.job import Output
 from cascade_batch.domain.money import Price, PriceStep, Usage
-from cascade_batch.domain.tier import MAX_PRICE_USD, Tier
+from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.anthropic import AnthropicWire
 from cascade_batch.providers.openai import OpenAIWire
 from cascade_batch.providers.reading import MAX_BRACKETS, UnreadableError, parse_json
@@ -31,7 +31,7 @@ COMPLETIONS = OpenAIWire(
 ANTHROPIC = AnthropicWire(Tier(name="a", model="m", api="anthropic"))
 CHOICES = Output(choices=("up", "down", "A"))
 JUDGE = make_judge(CHOICES, None)
-DEAR = PriceStep(input_picousd=MAX_PRICE_USD * 10**6, output_picousd=MAX_PRICE_USD * 10**6)
+DEAR = PriceStep(input_picousd=10**12, output_picousd=10**12)  # a dollar a token
 PRICE = Price(steps=(DEAR,), call_nanousd=3)
 
 CHAT_ANSWER: dict[str, Any] = {

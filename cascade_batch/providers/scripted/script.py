@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cascade_batch.errors import UsageError
 from cascade_batch.providers.scripted.faults import Count, FaultRule, Share, checked_pattern
 
-Usd = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+Usd = Annotated[Decimal, Field(ge=0, le=10**12)]
 LogProb = Annotated[float, Field(le=0)]
 
 
