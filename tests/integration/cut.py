@@ -5,6 +5,7 @@
         network.cut()               # a black hole: connections stay open, nothing arrives
         network.restore()           # what was under way arrives now, as after TCP's own retransmission
         network.drop_connections()  # all connections are reset; new ones are let through
+        network.forget_connections()  # all connections are black holes for good; new ones are let through
 
 While it is cut, a new connection is accepted and hears nothing: as with a server that hangs, or a load
 balancer whose server is away. Cut one way only, requests still reach the server but its answers are lost:
@@ -50,6 +51,7 @@ class CutProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._gates = {"requests": asyncio.Event(), "answers": asyncio.Event()}
+        self._forgotten = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._held_bytes = 0
@@ -81,6 +83,10 @@ class CutProxy:
     def drop_connections(self) -> None:
         """Reset all connections, on both sides, with what was under way on them."""
         self._run(self._drop)
+
+    def forget_connections(self) -> None:
+        """Never forward anything again on those that are open, like a firewall that lost its memory."""
+        self._run(self._forget)
 
     @property
     def connections(self) -> int:
@@ -131,6 +137,10 @@ class CutProxy:
             else:
                 gate.clear()
 
+    async def _forget(self) -> None:
+        forgotten, self._forgotten = self._forgotten, asyncio.Event()
+        forgotten.set()
+
     async def _drop(self) -> None:
         for writer in list(self._writers):
             # Reset, not closed in good order: what a firewall or a server that crashed would do.
@@ -177,16 +187,21 @@ class CutProxy:
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str
     ) -> None:
         """Until one end closes, which is an event on the wire as any other: it waits at the cut, too."""
-        gate = self._gates[way]
+        forgotten = self._forgotten
         with contextlib.suppress(OSError):
             while piece := await source.read(_PIECE_BYTES):
                 self._held_bytes += len(piece)
                 try:
-                    await gate.wait()
+                    await self._pass(way, forgotten)
                 finally:
                     self._held_bytes -= len(piece)
                 sink.write(piece)
                 await sink.drain()
-        await gate.wait()
+        await self._pass(way, forgotten)
         with contextlib.suppress(OSError):
             sink.write_eof()
+
+    async def _pass(self, way: str, forgotten: asyncio.Event) -> None:
+        await self._gates[way].wait()
+        if forgotten.is_set():
+            await asyncio.Event().wait()

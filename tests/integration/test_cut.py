@@ -60,6 +60,18 @@ def test_dropped_connections_end_at_both_sides_and_others_can_be_made(redis_url:
         pool.close()
 
 
+def test_forgotten_connections_stay_silent_while_new_ones_are_well(redis_url: str):
+    with CutProxy.to_url(redis_url) as network:
+        client = redis.Redis.from_url(network.url(redis_url), socket_timeout=0.2, retry=None)
+        assert client.ping()
+        network.forget_connections()
+        with pytest.raises(redis.TimeoutError):
+            client.ping()
+        assert client.ping()
+        assert network.accepted == 2
+        client.close()
+
+
 def test_a_database_does_what_it_was_asked_though_its_answer_is_lost(postgres_url: str):
     with (
         CutProxy.to_url(postgres_url) as network,
