@@ -3,8 +3,11 @@
 A cost is proportional to the tier's mean, and within it to a row's expense, which tiers share: a long prompt,
 or a stratum that makes models talk, costs more everywhere (on one recorded set strata differed threefold, and
 a plan that went by prompt length alone missed its budget). So relative costs of all tiers together are
-regressed on the free features, then what is left on each tier alone, both by ridge regression. What a row has
-already cost elsewhere tells the rest.
+regressed on the free features, by ridge regression. What a row has already cost elsewhere tells the rest.
+
+Tiers have no regression of their own. What differs between them is seen on rows that the plan chose, and
+told of rows that it did not choose: the cheap tier was believed 8 % too dear where few had asked it, so
+that rows began below it and paid twice.
 """
 
 from __future__ import annotations
@@ -19,8 +22,7 @@ FIRST_RATIO = 0.25
 as a token and every answer as long as it may be."""
 _FIRST_WEIGHT = 3.0
 """What that is worth, in answers."""
-_SHARED_PRECISION = 10.0
-_OWN_PRECISION = 40.0
+_PRECISION = 10.0
 _SIZE_PRIOR = 0.5
 """How strongly cost is taken to follow the prompt's size before anything is seen."""
 _MOST_RELATIVE = 10.0
@@ -48,11 +50,11 @@ def expected_costs(view: JobView) -> Floats:
         cost[:] = mean * np.clip(features @ first, *_RELATIVE_BOUNDS)[:, None]
     else:
         relative = np.minimum(view.cost_nanousd[row, tier] / mean[tier], _MOST_RELATIVE)
-        shared = first + _ridge(features[row], relative - features[row] @ first, _SHARED_PRECISION)
+        shared = first + _ridge(features[row], relative - features[row] @ first, _PRECISION)
+        expense = np.clip(features @ shared, *_RELATIVE_BOUNDS)
         for t in range(mean.size):
-            cost[:, t] = mean[t] * _own_expense(
-                features, shared, row[tier == t], relative[tier == t]
-            )
+            on_tier = tier == t
+            cost[:, t] = mean[t] * expense * _level(expense[row[on_tier]], relative[on_tier])
     cost *= _talkative(view, cost)
     return np.asarray(np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd))
 
@@ -82,14 +84,9 @@ def _mean_costs(view: JobView) -> Floats:
     return np.asarray((total + _FIRST_WEIGHT * assumed) / (answers + _FIRST_WEIGHT))
 
 
-def _own_expense(
-    features: Floats, shared: Floats, rows: NDArray[np.intp], relative: Floats
-) -> Floats:
-    """[N] a tier's expense of each row relative to its mean, level with what was seen."""
-    own = _ridge(features[rows], relative - features[rows] @ shared, _OWN_PRECISION)
-    expense = np.clip(features @ (shared + own), *_RELATIVE_BOUNDS)
-    level = (relative.sum() + _FIRST_WEIGHT) / (expense[rows].sum() + _FIRST_WEIGHT)
-    return np.asarray(expense * level)
+def _level(expected: Floats, relative: Floats) -> float:
+    """By how much a tier's answers cost more than expected of them, both relative to its mean."""
+    return float((relative.sum() + _FIRST_WEIGHT) / (expected.sum() + _FIRST_WEIGHT))
 
 
 def _talkative(view: JobView, cost: Floats) -> Floats:

@@ -40,7 +40,7 @@ from cascade_batch.policy.view import Floats, Labels
 ROUNDS = 12
 MOST_ROWS = 3_000
 """More labelled rows than this hardly move the parameters any more: an even selection is fitted."""
-UNLABELLED_WEIGHT = 0.3
+UNLABELLED_WEIGHT = 0.5
 """What a row counts where nobody gives labels."""
 _STEP = 0.5
 """Features' coefficients move half-way each round, as shared and own ones compete for the same residue."""

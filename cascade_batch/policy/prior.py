@@ -26,14 +26,14 @@ MISSING_WEIGHT = 10.0
 SAME_AGAIN = (0.5, 0.85)
 """A tier that was wrong, and one that was right, says the same when asked once more."""
 SAME_AGAIN_WEIGHT = 20.0
-CHECK_ERROR = 0.03
+CHECK_ERROR = 0.06
 JUDGE_ERROR = 0.15
 CHECK_ERROR_WEIGHT = 30.0
 """In answers whose truth is known; a check that nobody holds against gold is held against the model."""
 SIGNAL_WEIGHT = 25.0
 """What a tier's assumed distribution of confidence weighs, in answers."""
 SHARED_PRECISION = 8.0
-OWN_PRECISION = 15.0
+OWN_PRECISION = 30.0
 """Of features' coefficients: a stratum's ease is believed after some answers, that it favours one tier
 beyond that only after many."""
 
