@@ -60,7 +60,7 @@ _MIXES = {
 }
 
 
-_SEEDS_OF_LARGE = {"mmlu": 0.5, "mmlu-pro": 0.25}
+_SEEDS_OF_LARGE = {"mmlu": 0.5, "mmlu-pro": 0.5}
 """Share of the seeds on sets of so many rows that chance evens out within each job."""
 _SILENT = "no log-probabilities"
 

@@ -21,6 +21,10 @@ LEAST_GAIN = 0.002
 """A row that holds an answer is asked again only for more than a fifth of a point: less is what the model may
 be off by, and what passed a reliable check would be asked again as long as there is money. Asking for less
 raised quality on no recorded set."""
+LEAST_DIFFERENCE = 0.01
+"""A row starts elsewhere than most would only for more than a point, price of money included: whatever is
+chosen as the best of many uncertain values is on the whole overrated. Without this the worst budgets of
+recorded sets lay half a point lower, those at which the hull puts all rows on one tier."""
 _SEARCHED_ROWS = 20_000
 """The price of money is found on so many rows; it is a mean, and known well enough from them."""
 _BISECTIONS = 18
@@ -153,22 +157,37 @@ class Outlook:
         pending, barred = self.pending[rows], self.barred[rows]
         waits = pending >= 0
         best = np.where(waits | (len(state) == 0), -np.inf, held)
+        worth = best.copy()
         tier_no = np.full(rows.size, -1, np.int16)
         spend, gain = np.zeros((2, rows.size))
+        usual = -1 if state else self._usual_start(strategy, price, rows, functions)
         for tier, ahead in strategy.get(state, {}).items():
             cost = np.where(waits, 0.0, self.cost[rows, tier])
             adds = functions @ ahead.worth
-            total = held + adds - price * cost
+            net = held + adds - price * cost
+            total = net + LEAST_DIFFERENCE if tier == usual else net
             possible = np.where(waits, pending == tier, ~barred[:, tier] & (adds > least_gain))
             better = possible & (total > best)
-            best = np.where(better, total, best)
+            best, worth = np.where(better, total, best), np.where(better, net, worth)
             tier_no[better] = tier
             follows = np.maximum(functions @ ahead.cost, 0.0)
             spend = np.where(better, cost + follows, spend)
             gain = np.where(better, adds, gain)
-        worth = np.where(np.isneginf(best), held, best)
+        worth = np.where(np.isneginf(worth), held, worth)
         tier_no[waits] = -1
         return Decision(tier_no, spend, gain, worth)
+
+    def _usual_start(
+        self, strategy: Strategy, price: float, rows: Places, functions: Floats
+    ) -> int:
+        """The tier on which these rows would start best if all had to start on one."""
+        mean = functions.mean(axis=0)
+        net = {
+            tier: float(mean @ ahead.worth) - price * float(self.cost[rows, tier].mean())
+            for tier, ahead in strategy.get((), {}).items()
+            if not self.barred[rows, tier].all()
+        }
+        return max(net, key=net.__getitem__, default=-1)
 
     def resampling(self, strategy: Strategy, price: float) -> Resampling:
         """Second samples that gain more than their price, and enough to mean something."""
