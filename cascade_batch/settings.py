@@ -23,6 +23,8 @@ class Settings:
         lease_s: How long a chunk stays a worker's without a sign of life.
         idle_stop_s: After how long without work the embedded stack stops by itself.
         local_workers: Worker processes per tier that the embedded stack starts.
+        broker_away_s: After how long without an answer from the broker a worker ends, to be started again.
+        consumer_silent_s: The same for a worker that does not find back to a broker that answers.
     """
 
     database_url: str | None
@@ -31,6 +33,8 @@ class Settings:
     lease_s: float = 30.0
     idle_stop_s: float = 600.0
     local_workers: int = 1
+    broker_away_s: float = 300.0
+    consumer_silent_s: float = 90.0
 
     @property
     def is_embedded(self) -> bool:
@@ -59,6 +63,8 @@ def load_settings() -> Settings:
         lease_s=_positive("CASCADE_LEASE_S", 30.0),
         idle_stop_s=_positive("CASCADE_IDLE_STOP_S", 600.0),
         local_workers=int(_positive("CASCADE_LOCAL_WORKERS", 1)),
+        broker_away_s=_positive("CASCADE_BROKER_AWAY_S", 300.0),
+        consumer_silent_s=_positive("CASCADE_CONSUMER_SILENT_S", 90.0),
     )
 
 

@@ -41,7 +41,7 @@ def make_app(redis_url: str) -> Celery:
         broker_transport_options={
             "visibility_timeout": _VISIBILITY_TIMEOUT_S,
             "unacked_restore_interval": 10,
-            "socket_timeout": 30,
+            "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,
@@ -56,6 +56,7 @@ def make_app(redis_url: str) -> Celery:
         worker_enable_remote_control=True,
         enable_utc=True,
     )
+    app.steps["worker"].add("cascade_batch.dispatch.watchdog:Watchdog")
     return app
 
 

@@ -24,6 +24,8 @@ from cascade_batch.settings import Settings
 
 _stopping = multiprocessing.RawValue(ctypes.c_bool, False)
 """Shared by a worker's main process, which hears the signal, and its children, which do the work."""
+_main_pid = os.getpid()
+"""A child that was forked has it from its parent; one that was started anew has its own."""
 
 
 def begin_shutdown() -> None:
@@ -32,8 +34,8 @@ def begin_shutdown() -> None:
 
 
 def is_stopping() -> bool:
-    """Whether the worker was asked to stop."""
-    return bool(_stopping.value)
+    """Whether the worker was asked to stop, or its main process is gone: nobody would ever stop us."""
+    return bool(_stopping.value) or _main_pid not in (os.getpid(), os.getppid())
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

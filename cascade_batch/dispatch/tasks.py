@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from celery import current_app, shared_task, signals
 
 from cascade_batch.dispatch.app import PLAN_JOB, RUN_CHUNK
+from cascade_batch.dispatch.at_work import at_work
 from cascade_batch.dispatch.publisher import CeleryPublisher
 from cascade_batch.dispatch.runtime import WorkerRuntime, begin_shutdown
 from cascade_batch.engine.plan import plan_job as plan
@@ -40,9 +41,11 @@ def _engine() -> sa.Engine:
 def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
     """Drive the worker's tiers; the message's chunk is what woke it, and comes in its turn."""
     served = os.environ.get(TIERS_VARIABLE)
-    summary = _runtime().drive(served.split(",") if served else [tier])
-    if summary.slice_over:
-        _publisher().publish_chunks([ChunkNotice(chunk_id=chunk, job=job, tier=tier, rows=rows)])
+    with at_work():
+        summary = _runtime().drive(served.split(",") if served else [tier])
+        if summary.slice_over:
+            again = ChunkNotice(chunk_id=chunk, job=job, tier=tier, rows=rows)
+            _publisher().publish_chunks([again])
     return f"{summary.chunks} chunks, {summary.calls} calls"
 
 
@@ -52,7 +55,8 @@ def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
 def plan_job(*, job: str) -> str:
     """Release the job's next wave, or finish it."""
     try:
-        planned = plan(_engine(), job, _publisher())
+        with at_work():
+            planned = plan(_engine(), job, _publisher())
     except JobNotFoundError:
         return "deleted"
     if planned is None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -21,9 +21,19 @@ class WorkerProcess:
         self._log = log
 
     @property
+    def pid(self) -> int:
+        """Of its main process."""
+        return self._process.pid
+
+    @property
     def children(self) -> list[int]:
         """The processes that do the work."""
         return [child.pid for child in psutil.Process(self._process.pid).children()]
+
+    def family(self) -> list[psutil.Process]:
+        """Its main process and all below."""
+        main = psutil.Process(self._process.pid)
+        return [main, *main.children(recursive=True)]
 
     def ask_to_stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -44,9 +54,14 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def worker_process(
-    folder: Path, database_url: str, redis_url: str, *arguments: str, **variables: str
+    folder: Path,
+    database_url: str,
+    redis_url: str,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "cascade_batch"),
+    **variables: str,
 ) -> Iterator[WorkerProcess]:
-    """A worker for as long as the block lasts."""
+    """A worker for as long as the block lasts; `program`: what Python runs."""
     log = folder / f"worker-{len(list(folder.iterdir()))}.log"
     environment = os.environ | {
         "CASCADE_DATABASE_URL": database_url,
@@ -58,7 +73,7 @@ def worker_process(
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cascade_batch", "worker", *arguments],
+            [sys.executable, *program, "worker", *arguments],
             env=environment,
             stdout=output,
             stderr=output,
