@@ -100,8 +100,9 @@ class Driver:
         try:
             return await self._run()
         finally:
-            # Nothing of a run may go on in the next one.
+            # Nothing of a run may go on in the next one, which may be long in coming.
             await self._calls.end()
+            await self.gates.rest()
             if self._notices:
                 await asyncio.wait(self._notices, timeout=NOTICE_PATIENCE_S)
 

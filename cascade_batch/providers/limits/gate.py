@@ -237,15 +237,21 @@ class TierGate:
         self._exchanged_at = self._clock()
         self._refresh()
 
-    async def close(self) -> None:
-        """Send waiting calls away and give back what is held. `maintain` must have ended."""
+    async def leave(self) -> None:
+        """Give back what is held, as nobody will ask for a while; what was learned is kept. `maintain` must
+        have ended; begun again, it comes back."""
         self._is_ready = False
+        self._holdings.drop_share()
         self._refresh()
-        self._line.dismiss(GateClosedError(f"The gate of tier {self._name} was closed."))
         try:
             await self._coordinator.exchange(self._demand(self._clock(), is_leaving=True))
         except CoordinatorAwayError as away:
             logger.debug("Nothing was given back for tier %s: %s", self._name, away)
+
+    async def close(self) -> None:
+        """Send waiting calls away and give back what is held. `maintain` must have ended."""
+        self._line.dismiss(GateClosedError(f"The gate of tier {self._name} was closed."))
+        await self.leave()
 
     def _start(self, tokens: int) -> Permit | None:
         if self._in_flight >= self._may_fly:

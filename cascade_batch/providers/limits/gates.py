@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from cascade_batch.domain.tier import Limits, Tier
-from cascade_batch.providers.limits.coordination import Alone, Clock
+from cascade_batch.providers.limits.coordination import Alone, Clock, Coordinator
 from cascade_batch.providers.limits.gate import TierGate
 from cascade_batch.providers.limits.shared import ANSWER_WITHIN_S, Shared
 
@@ -40,7 +40,8 @@ class Gates:
         self._redis = redis
         self._clock = clock
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
-        self._gates: dict[str, tuple[TierGate, asyncio.Task[None]]] = {}
+        self._gates: dict[str, TierGate] = {}
+        self._maintained: dict[str, asyncio.Task[None]] = {}
         self._declared: dict[str, dict[Limits, float]] = {}
         self._in_force: dict[str, Limits] = {}
 
@@ -65,34 +66,44 @@ class Gates:
         """
         key = tier.limit_key
         limits = self._strictest(key, tier.limits)
-        found = self._gates.get(key)
-        if found is not None:
-            if limits != self._in_force[key]:
-                self._in_force[key] = limits
-                found[0].declare(limits)
-            return found[0]
-        coordinator = (
-            Alone(self._clock) if self._redis is None else Shared(self._redis, key, self._worker_id)
-        )
-        gate = TierGate(limits, coordinator, name=tier.name, clock=self._clock)
-        task = asyncio.get_running_loop().create_task(gate.maintain(), name=f"gate {tier.name}")
-        self._gates[key] = (gate, task)
-        self._in_force[key] = limits
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = TierGate(limits, self._coordinator(key), name=tier.name, clock=self._clock)
+            self._gates[key] = gate
+            self._in_force[key] = limits
+        elif limits != self._in_force[key]:
+            self._in_force[key] = limits
+            gate.declare(limits)
+        if key not in self._maintained:
+            loop = asyncio.get_running_loop()
+            self._maintained[key] = loop.create_task(gate.maintain(), name=f"gate {tier.name}")
         return gate
 
-    async def close(self) -> None:
-        """Give back everything that is held, and close the connection to Redis."""
-        gates, self._gates = list(self._gates.values()), {}
-        tasks = {task for _, task in gates}
+    async def rest(self) -> None:
+        """Give back what is held: the event loop is about to stand still, and could not do it then. Others
+        would have to do without it until it is taken from the silent. `gate_for` comes back to a gate."""
+        maintained, self._maintained = self._maintained, {}
+        tasks = set(maintained.values())
         while tasks:
             # More than once: a cancellation that meets a time-out of the client in the same moment is
             # taken for that time-out, and the task goes on.
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
-        await asyncio.gather(*(gate.close() for gate, _ in gates))
+        await asyncio.gather(*(self._gates[key].leave() for key in maintained))
+
+    async def close(self) -> None:
+        """Give back everything that is held, and close the connection to Redis."""
+        await self.rest()
+        gates, self._gates = list(self._gates.values()), {}
+        await asyncio.gather(*(gate.close() for gate in gates))
         if self._redis is not None:
             await self._redis.aclose()
+
+    def _coordinator(self, key: str) -> Coordinator:
+        if self._redis is None:
+            return Alone(self._clock)
+        return Shared(self._redis, key, self._worker_id)
 
     async def __aenter__(self) -> Gates:
         return self

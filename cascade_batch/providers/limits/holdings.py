@@ -156,6 +156,11 @@ class Holdings:
             wanted=max(need.in_flight_peak, need.in_flight + need.calls),
         )
 
+    def drop_share(self) -> None:
+        """Nothing of the share is held any more, but for the calls that are in flight."""
+        if self.share is not None:
+            self.share = 0
+
     def receive(self, grant: Grant, demand: Demand, asked_at: float) -> None:
         """Take what was granted. Its time begins when it was asked for, as nobody here knows when
         after that it was granted."""
