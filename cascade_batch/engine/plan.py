@@ -54,7 +54,8 @@ from cascade_batch.store.tables import JOB, JOB_TIER
 
 logger = logging.getLogger(__name__)
 
-_LOCK_SPACE = 0x6361736B
+LOCK_SPACE = 0x6361736B
+"""First key of the advisory locks under which jobs are planned; the second is the job's id."""
 PLAN_ATTEMPTS = 3
 _STALE_PLANS = 3
 """Plans in a row that may come too late before somebody else is asked for the next."""
@@ -124,7 +125,7 @@ def plan_job(
 def _lock(connection: sa.Connection, job_id: int) -> Iterator[bool]:
     """Whether this session has the job's planning for itself. The lock is gone with the connection, so that
     whoever acts at the end of a plan had it all the while."""
-    key = {"space": _LOCK_SPACE, "job": job_id}
+    key = {"space": LOCK_SPACE, "job": job_id}
     with connection.begin():
         got = connection.execute(
             sa.text("SELECT pg_try_advisory_lock(:space, :job)"), key
