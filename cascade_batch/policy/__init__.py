@@ -29,7 +29,9 @@ nothing is a state like any other, from which every tier may be bought.
 **Why learning does no harm.** The prior is a plan of its own: abler tiers are dearer, confidence means what
 it means elsewhere. Labels move it only as far as their number allows, features of rows hardest of all.
 Abilities that turn out alike make all paths alike, and then the price of money does the choosing, which is
-the hull. Where nobody labels anything, a row only ever goes up, and its dearest answer counts.
+the hull. A row leaves the start that suits most rows only for more than a point (`outlook`): the best of many
+uncertain values is overrated, and at budgets where the hull puts all rows on one tier, leaving it for less
+cost half a point. Where nobody labels anything, a row only ever goes up, and its dearest answer counts.
 
 **Expected costs plan, worst cases admit.** Prices are weighed against expected costs, since most calls cost
 far less than their worst case; the ledger admits by worst case whatever is asked of it. First answers on a
@@ -42,7 +44,9 @@ at one step ahead, exceeds its price. Starts are planned as if there were none. 
 every answer, as part of its cost.
 
 **What bounds it**, knowingly: one dimension of ease for all tiers; values of pairs compared as if
-independent; a row's own text is known by its size and stratum alone; without labels, expected costs are
+independent; without labels the dearest tier is the yardstick, also where it is no better (demoting tiers
+that lose where third tiers take sides was tried: rows asked on both are those on which the model expected
+them to differ, and the few probes settle nothing); a row's own text is known by its size and stratum alone; without labels, expected costs are
 trusted less (`expense.evened`), since what is cheap to ask may be what gains least.
 """
 

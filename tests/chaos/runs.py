@@ -59,10 +59,11 @@ def run(seed: int, blows: Sequence[tuple[float, str]], *, faults: int | None = N
     """
     chance = random.Random(seed)
     count = chance.randint(0, 4) if faults is None else faults
-    script = _script(chance.randrange(10**6), chance.sample(FAULTS, count))
+    said = script(chance.randrange(10**6), chance.sample(FAULTS, count))
     job = f"seed {seed}"
-    with _stack() as one, provider(one, script) as server, contextlib.ExitStack() as prepared:
-        _write_job(one, server.url)
+    with _stack() as one, provider(one, said) as server, contextlib.ExitStack() as prepared:
+        write_rows(one, [{"prompt": f"Is row {n:06} up or down?"} for n in range(ROWS)])
+        write_tiers_of(one, server.url)
         one.run("up")
         services = services_of(one)
         witness = Witness(services.database_url)
@@ -108,7 +109,8 @@ def _deal(scene: Scene, seed: int, strikes: Sequence[tuple[float, str, Strike]])
     return look(scene, seed, struck, missed)
 
 
-def _script(seed: int, faults: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def script(seed: int, faults: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Of a provider with a cheap model and a dear one."""
     return {
         "seed": seed,
         "models": {
@@ -123,8 +125,8 @@ def _script(seed: int, faults: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _write_job(one: Rig, url: str) -> None:
-    write_rows(one, [{"prompt": f"Is row {n:06} up or down?"} for n in range(ROWS)])
+def write_tiers_of(one: Rig, url: str) -> None:
+    """`tiers.yaml` of this provider, and `nowhere.yaml`, where nobody listens."""
     for file, base_url in (("tiers.yaml", url), ("nowhere.yaml", "http://127.0.0.1:9/v1")):
         tiers = [
             {
