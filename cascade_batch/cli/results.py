@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
+from cascade_batch.errors import CascadeError
+
+if TYPE_CHECKING:
+    from cascade_batch.results.reading import Result
 from cascade_batch.cli.services import services
 
 
@@ -28,13 +34,29 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     Rows that are still to be answered are left out, so that a running job can be read as well.
     """
     from cascade_batch.engine.jobs import find_job
-    from cascade_batch.results import export_results, stream_results, write_jsonl
+    from cascade_batch.results import export_results, stream_results
 
     with services() as service, service.engine.connect() as connection:
         found = find_job(connection, job)
         stream = stream_results(connection, found.job_id)
-        rows = export_results(stream, output) if output else write_jsonl(stream, sys.stdout.buffer)
+        rows = export_results(stream, output) if output else _print(stream)
     if output is not None:
         say(f"{rows:,} rows written to {output}.")
     if rows < found.rows_total:
         say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")
+
+
+def _print(stream: Iterable[Result]) -> int:
+    from cascade_batch.results import write_jsonl
+
+    try:
+        rows = write_jsonl(stream, sys.stdout.buffer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CascadeError(
+            f"The results could not be written: {error.strerror or error}.",
+            hint="Make room where standard output leads; the results are safe in the database.",
+        ) from error
+    return rows
