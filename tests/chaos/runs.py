@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.rig import Rig, provider, rig, write_rows, write_tiers
 from tests.chaos.blows import BLOWS, Strike
 from tests.chaos.scene import LEASE_S, PATIENCE_S, Scene, Witness, family, send, services_of
@@ -24,7 +26,7 @@ KEEP_VARIABLE = "CASCADE_CHAOS_KEEP"
 _CONCURRENCY = 12
 _LATENCY_MS = 25
 _PRICES = {"small": {"call": 0.0001}, "large": {"call": 0.001}}
-_LOOK_AGAIN_S = 0.03
+_LOOK_AGAIN_S = 0.05
 
 FAULTS: Sequence[Mapping[str, Any]] = (
     {"kind": "reset", "probability": 0.01},
@@ -141,14 +143,20 @@ def write_tiers_of(one: Rig, url: str) -> None:
 
 @contextlib.contextmanager
 def _stack() -> Iterator[Rig]:
-    """One of its own, so that a seed finds what it found before; its workers are not waited for."""
+    """One of its own, so that a seed finds what it found before; at the end, nobody is waited for."""
     settings = {"CASCADE_LEASE_S": str(LEASE_S), "CASCADE_LOCAL_WORKERS": "2"}
     with rig(in_memory=True, **settings) as one:
         try:
             yield one
         finally:
-            workers = [p for name, p in one.parts().items() if name.startswith("worker")]
-            send(family(workers), signal.SIGKILL)
+            # Whoever starts the others again first; Postgres by its immediate shutdown, which leaves nothing.
+            parts = one.parts()
+            supervisor, database = parts.pop("supervisor", None), parts.pop("postgres", None)
+            send([supervisor] if supervisor else [], signal.SIGKILL)
+            send(family(parts.values()), signal.SIGKILL)
+            gone = [database] if database else []
+            send(gone, signal.SIGQUIT)
+            psutil.wait_procs(gone, timeout=PATIENCE_S)
 
 
 def _keep_logs(one: Rig, job: str) -> None:

@@ -31,7 +31,7 @@ from cascade_batch.store.engine import libpq_url
 LEASE_S = 3
 PATIENCE_S = 150.0
 """A job that has not ended by itself after so long is stuck."""
-_LOOK_AGAIN_S = 0.03
+_LOOK_AGAIN_S = 0.05
 PLANNING = (
     "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     f" WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {LOCK_SPACE}"

@@ -41,4 +41,3 @@ BLOWS: dict[str, Blow] = {
     "a worker's clock jumps an hour back": clocks.worker_back,
 }
 """In the order in which the short form groups them."""
-KILLS = frozenset(name for name in BLOWS if name.startswith(("kill", "restart")))
