@@ -77,7 +77,7 @@ rehearsal: $(INSTALLED)
 	$(BIN)/cascade-batch down
 
 # Each prints its figures and ratios and keeps them in benchmarks/results.
-BENCHMARKS := throughput cold_start budgets race kill quality coverage
+BENCHMARKS := throughput cold_start budgets race kill quality coverage planner
 .PHONY: bench $(BENCHMARKS:%=bench-%)
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py
