@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -43,8 +44,25 @@ SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
        (SELECT count(*) FROM cascade_store.chunk
          WHERE job_id = :job AND state <> 'done') AS open_chunks,
        (SELECT count(*) FROM cascade_store.chunk
-         WHERE job_id = :job AND state = 'leased') AS leases
+         WHERE job_id = :job AND state = 'leased') AS leases,
+       (SELECT count(*) FROM cascade_store.chunk
+         WHERE job_id = :job AND state = 'leased'
+           AND lease_expires_at < clock_timestamp() - make_interval(secs => :late_s)) AS forgotten,
+       (SELECT count(*) FROM cascade_store.choice c
+         WHERE c.job_id = :job AND c.tier_no IS NOT NULL AND NOT EXISTS (
+           SELECT 1 FROM cascade_store.answer a
+            WHERE a.job_id = :job AND a.row_no = c.row_no AND a.tier_no = c.tier_no
+              AND a.sample_no = c.sample_no)) AS choices_without_answer,
+       (SELECT count(*) FROM cascade_store.job_tier t
+         WHERE t.job_id = :job AND t.spent_nanousd <> (
+               SELECT coalesce(sum(a.cost_nanousd), 0) FROM cascade_store.answer a
+                WHERE a.job_id = :job AND a.tier_no = t.tier_no) + (
+               SELECT coalesce(sum(v.cost_nanousd), 0) FROM cascade_store.verdict v
+                WHERE v.job_id = :job AND v.judge_tier_no = t.tier_no)) AS tiers_that_differ,
+       (SELECT count(*) FROM cascade_store.choice WHERE job_id = :job AND tier_no IS NULL) AS failed_rows
 """
+_LATE_S = 60.0
+"""A lease that ran out so long ago should have been taken back."""
 _UNSETTLED = """
 SELECT count(*) FROM cascade_store.row r WHERE r.job_id = :job AND NOT EXISTS (
     SELECT 1 FROM cascade_store.choice c WHERE c.job_id = :job AND c.row_no = r.row_no)
@@ -81,27 +99,50 @@ def audit_job(
     """
     connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     job = {"job": job_id}
-    state, rows_total = connection.execute(
-        sa.text("SELECT state, rows_total FROM cascade_store.job WHERE job_id = :job"), job
+    state, rows_total, rows_failed = connection.execute(
+        sa.text("SELECT state, rows_total, rows_failed FROM cascade_store.job WHERE job_id = :job"),
+        job,
     ).one()
     balance = read_balance(connection, job_id)
     budget, spent, reserved, at_risk, overrun = connection.execute(sa.text(_ENTRY_SUMS), job).one()
-    facts = connection.execute(sa.text(_FACTS), job).one()
+    facts = connection.execute(sa.text(_FACTS), job | {"late_s": _LATE_S}).one()
     entries = connection.execute(
         sa.text("SELECT count(*) FROM cascade_store.entry WHERE job_id = :job"), job
     ).scalar_one()
-    over = state in ("finished", "cancelled", "failed")
-    checks = [
-        ("budget against the entries", balance.budget_nanousd, budget),
-        ("spent against the entries", balance.spent_nanousd, spent),
-        ("reserved against the entries", balance.reserved_nanousd, reserved),
-        ("at risk against the entries", balance.at_risk_nanousd, at_risk),
-        ("overrun against the entries", balance.overrun_nanousd, overrun),
+    differences = [
+        f"{what}: {a} against {b}"
+        for what, a, b in (
+            ("budget against the entries", balance.budget_nanousd, budget),
+            ("spent against the entries", balance.spent_nanousd, spent),
+            ("reserved against the entries", balance.reserved_nanousd, reserved),
+            ("at risk against the entries", balance.at_risk_nanousd, at_risk),
+            ("overrun against the entries", balance.overrun_nanousd, overrun),
+            *_pairs(balance, facts, rows_total),
+        )
+        if a != b
+    ]
+    differences += _against_budget(balance, bill_nanousd)
+    if state == "finished":
+        differences += _of_finished(connection, job_id, balance, facts, rows_failed)
+    if state in ("finished", "cancelled", "failed"):
+        if balance.reserved_nanousd and not facts.leases:
+            differences.append("money is reserved although nobody works on the job")
+        if facts.forgotten:
+            differences.append(
+                f"{facts.forgotten} leases ran out more than {_LATE_S:.0f} s ago and were not taken back"
+            )
+    return AuditReport(balance, facts.rows, facts.answers, facts.verdicts, entries, differences)
+
+
+def _pairs(balance: Balance, facts: Any, rows_total: int) -> list[tuple[str, int, int]]:
+    """What has to be equal: in words, and both sides."""
+    return [
         (
             "spent and overrun against the costs of answers and verdicts",
             balance.spent_nanousd + balance.overrun_nanousd,
             facts.answers_cost + facts.verdicts_cost,
         ),
+        ("tiers whose spending is not their answers' costs", facts.tiers_that_differ, 0),
         ("reserved against the leases", balance.reserved_nanousd, facts.leases_reserved),
         ("at risk against the lost calls", balance.at_risk_nanousd, facts.lost),
         ("answers counted against answers stored", facts.counted_answers, facts.answers),
@@ -115,29 +156,48 @@ def audit_job(
         ("answers without a row", facts.answers_without_row, 0),
         ("verdicts without an answer", facts.verdicts_without_answer, 0),
     ]
-    differences = [f"{what}: {a} against {b}" for what, a, b in checks if a != b]
+
+
+def _against_budget(balance: Balance, bill_nanousd: int | None) -> list[str]:
     committed = balance.spent_nanousd + balance.at_risk_nanousd + balance.reserved_nanousd
-    if committed > balance.budget_nanousd:
+    budget = balance.budget_nanousd
+    differences = []
+    if committed > budget:
         differences.append(
-            f"spent, at risk and reserved are {committed}, above the budget"
-            f" of {balance.budget_nanousd}"
+            f"spent, at risk and reserved are {committed}, above the budget of {budget}"
         )
-    if bill_nanousd is not None:
-        covered = committed + balance.overrun_nanousd
-        if bill_nanousd > covered:
-            differences.append(
-                f"the bill is {bill_nanousd}, above what the ledger knows of: {covered}"
-            )
-        if bill_nanousd > balance.budget_nanousd:
-            differences.append(
-                f"the bill is {bill_nanousd}, above the budget of {balance.budget_nanousd}"
-            )
-    if state == "finished":
-        without = connection.execute(sa.text(_UNSETTLED), job).scalar_one()
-        if without:
-            differences.append(f"{without} rows are neither answered nor failed")
-        if facts.open_chunks:
-            differences.append(f"{facts.open_chunks} chunks are open although the job is finished")
-    if over and balance.reserved_nanousd and not facts.leases:
-        differences.append("money is reserved although nobody works on the job")
-    return AuditReport(balance, facts.rows, facts.answers, facts.verdicts, entries, differences)
+    if bill_nanousd is None:
+        return differences
+    covered = committed + balance.overrun_nanousd
+    if bill_nanousd > covered:
+        differences.append(f"the bill is {bill_nanousd}, above what the ledger knows of: {covered}")
+    if bill_nanousd > budget:
+        differences.append(f"the bill is {bill_nanousd}, above the budget of {budget}")
+    return differences
+
+
+def _of_finished(
+    connection: sa.Connection, job_id: int, balance: Balance, facts: Any, rows_failed: int
+) -> list[str]:
+    """Each row is settled once, and nothing is left over."""
+    without = connection.execute(sa.text(_UNSETTLED), {"job": job_id}).scalar_one()
+    checks = [
+        (without, f"{without} rows are neither answered nor failed"),
+        (
+            facts.open_chunks,
+            f"{facts.open_chunks} chunks are open although the job is finished",
+        ),
+        (
+            rows_failed != facts.failed_rows,
+            f"rows counted as failed: {rows_failed} against {facts.failed_rows} without an answer",
+        ),
+        (
+            facts.choices_without_answer,
+            f"the answers that were chosen for {facts.choices_without_answer} rows are not there",
+        ),
+        (
+            balance.ring_fence_nanousd,
+            f"{balance.ring_fence_nanousd} are fenced off although the job is finished",
+        ),
+    ]
+    return [said for is_wrong, said in checks if is_wrong]
