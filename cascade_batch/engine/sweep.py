@@ -19,6 +19,7 @@ from cascade_batch.engine.chunks import notice, spread
 from cascade_batch.engine.due import DUE
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.errors import ServiceUnreachableError
+from cascade_batch.ledger import EXPIRE_LEASES
 from cascade_batch.store.engine import make_engine, reachable
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,40 @@ UPDATE cascade_store.job SET planned_at = clock_timestamp()
 RETURNING name
 """  # noqa: S608
 _WAKE_PER_TIER = 16
+SET_BACK_S = 60.0
+"""A database's clock that was set back by more than this is heeded; by less, it only costs that time."""
+
+_LIVES = """
+WITH before AS (SELECT at FROM cascade_store.heartbeat WHERE part = 'sweeper')
+INSERT INTO cascade_store.heartbeat (part, at) VALUES ('sweeper', clock_timestamp())
+    ON CONFLICT (part) DO UPDATE SET at = excluded.at
+RETURNING coalesce(extract(epoch FROM (SELECT at FROM before) - at), 0)::float
+"""
+# What lies further ahead than half of the jump was written before it: leases and waits are shorter than that,
+# or are renewed by whoever lives.
+_HEED_CLOCK = (
+    """
+UPDATE cascade_store.chunk
+   SET lease_expires_at = lease_expires_at - make_interval(secs => :back_s)
+ WHERE state = 'leased' AND lease_expires_at > clock_timestamp() + make_interval(secs => :back_s / 2)
+""",
+    """
+UPDATE cascade_store.chunk
+   SET not_before = not_before - make_interval(secs => :back_s)
+ WHERE state = 'ready' AND not_before > clock_timestamp() + make_interval(secs => :back_s / 2)
+""",
+    """
+UPDATE cascade_store.chunk SET published_at = NULL
+ WHERE state = 'ready' AND published_at > clock_timestamp()
+""",
+    """
+UPDATE cascade_store.job
+   SET planned_at = CASE WHEN planned_at <= clock_timestamp() THEN planned_at END,
+       plan_not_before = CASE WHEN plan_not_before <= clock_timestamp() + make_interval(secs => :back_s / 2)
+                              THEN plan_not_before END
+ WHERE state IN ('queued', 'running')
+""",
+)
 
 
 def publish_ready(engine: sa.Engine, publisher: Publisher) -> int:
@@ -87,17 +122,14 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
     """
     # A transaction each: none holds a lock while it waits for another.
     with engine.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO cascade_store.heartbeat (part) VALUES ('sweeper')"
-                " ON CONFLICT (part) DO UPDATE SET at = now()"
-            )
-        )
+        back_s = connection.execute(sa.text(_LIVES)).scalar_one()
+        if back_s > SET_BACK_S:
+            _heed_clock(connection, back_s)
     freed = 0
     if frees:
         with engine.begin() as connection:
             freed = connection.execute(
-                sa.text("SELECT cascade_store.expire_leases(1000)")
+                sa.text(EXPIRE_LEASES.format(most=":most")), {"most": 1000}
             ).scalar_one()
     if freed:
         logger.warning("%d leases had run out; what they had reserved is at risk", freed)
@@ -106,6 +138,13 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
         due = connection.execute(sa.text(_DUE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
     for job in due:
         publisher.publish_plan(job)
+
+
+def _heed_clock(connection: sa.Connection, back_s: float) -> None:
+    """The database's clock was set back: what was to happen soon would otherwise wait for that long."""
+    logger.warning("the database's clock was set back by %.0f s", back_s)
+    for statement in _HEED_CLOCK:
+        connection.execute(sa.text(statement), {"back_s": back_s})
 
 
 def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) -> None:

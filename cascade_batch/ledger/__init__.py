@@ -49,7 +49,7 @@ from cascade_batch.ledger.account import (
     read_balance,
 )
 from cascade_batch.ledger.audit import AuditReport, audit_job
-from cascade_batch.ledger.lease import Lease, claim_chunks, expire_leases
+from cascade_batch.ledger.lease import EXPIRE_LEASES, Lease, claim_chunks, expire_leases
 from cascade_batch.ledger.turn import ChunkTurn, Grant, take_turn
 from cascade_batch.ledger.write_offs import (
     LostMoney,
@@ -61,6 +61,7 @@ from cascade_batch.ledger.write_offs import (
 )
 
 __all__ = [
+    "EXPIRE_LEASES",
     "AuditReport",
     "Balance",
     "ChunkTurn",

@@ -8,6 +8,13 @@ from typing import Any
 
 import psycopg
 
+EXPIRE_LEASES = """
+SELECT cascade_store.expire_leases({most}, CASE
+    WHEN pg_postmaster_start_time() <= clock_timestamp() THEN pg_postmaster_start_time()
+    ELSE '-infinity' END)
+"""
+"""Where the clock was set back, the server's start may lie ahead, and tells nothing."""
+
 Buys = tuple[int, int, int | None]
 """Tier, number of the sample, judged tier."""
 
@@ -69,6 +76,6 @@ async def expire_leases(
     Returns:
         How many leases had run out.
     """
-    cursor = await connection.execute("SELECT cascade_store.expire_leases(%s)", (most,))
+    cursor = await connection.execute(EXPIRE_LEASES.format(most="%s"), (most,))
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

@@ -21,7 +21,8 @@ from cascade_batch.engine.status import job_status
 from cascade_batch.ledger import AuditReport, audit_job
 from cascade_batch.providers.scripted import LogEntry, Statement
 from cascade_batch.store.engine import make_engine
-from tests.chaos.scene import Scene
+from tests.chaos.blows import TAKING_LEASES
+from tests.chaos.scene import LEASE_S, Scene
 
 REPORT_VARIABLE = "CASCADE_CHAOS_REPORT"
 """Names a file that gets a line of JSON per run."""
@@ -36,8 +37,7 @@ class Struck:
         lasted_s: From its beginning until it was dealt (a freeze lasts as long as the lease).
         still_s: The longest time, from its beginning to the next blow or the job's end, in which no answer
             was stored: how long it took to recover, planning included.
-        resolved_s: Until the last reservation of a dead worker was written off, before the next blow; None:
-            there was none.
+        resolved_s: Until the last reservation of a worker that it took was written off; None: there was none.
         lost_calls: How many were written off so.
         lost_nanousd: Their worst cases.
     """
@@ -169,22 +169,23 @@ def _invariant(connection: sa.Connection) -> list[str]:
 
 
 def _follow_up(scene: Scene, blows: Sequence[Struck], finished_at: float) -> None:
-    """What each blow cost, until the next one began or the job ended."""
+    """What each blow cost."""
+    lost = scene.witness.ask(
+        "SELECT extract(epoch FROM l.at)::float AS at, l.amount_nanousd FROM cascade_store.lost_call l"
+        " JOIN cascade_store.job j USING (job_id) WHERE j.name = %(job)s AND l.reason = 'worker lost'",
+        job=scene.job,
+    )
+    for call in lost:
+        # A lease that was renewed last before the blow, a third of it ago at most, ran out since.
+        before = [b for b in blows if b.began_at < call["at"] - LEASE_S / 2] or list(blows)
+        guilty = [b for b in before if b.name in TAKING_LEASES] or before
+        if guilty:
+            blow = guilty[-1]
+            blow.lost_calls += 1
+            blow.lost_nanousd += call["amount_nanousd"]
+            blow.resolved_s = max(blow.resolved_s or 0.0, call["at"] - blow.began_at)
     ends = [*(blow.began_at for blow in blows), finished_at][1:]
     for blow, end in zip(blows, ends, strict=False):
-        [seen] = scene.witness.ask(
-            "WITH j AS (SELECT job_id FROM cascade_store.job WHERE name = %(job)s)"
-            " SELECT extract(epoch FROM max(at))::float AS resolved, count(*) AS calls,"
-            "        coalesce(sum(amount_nanousd), 0)::bigint AS amount"
-            "   FROM cascade_store.lost_call WHERE job_id = (SELECT job_id FROM j)"
-            "    AND reason = 'worker lost' AND at BETWEEN to_timestamp(%(at)s) AND to_timestamp(%(end)s)",
-            job=scene.job,
-            at=blow.began_at,
-            end=end,
-        )
-        blow.lost_calls, blow.lost_nanousd = seen["calls"], seen["amount"]
-        if seen["resolved"] is not None:
-            blow.resolved_s = seen["resolved"] - blow.began_at
         blow.still_s = scene.witness.one(
             "SELECT max(t - before)::float FROM ("
             "  SELECT t, lag(t) OVER (ORDER BY t) AS before FROM ("

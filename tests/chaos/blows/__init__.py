@@ -41,3 +41,13 @@ BLOWS: dict[str, Blow] = {
     "a worker's clock jumps an hour back": clocks.worker_back,
 }
 """In the order in which the short form groups them."""
+TAKING_LEASES = frozenset(
+    {
+        "kill a worker's child",
+        "kill a worker's main process",
+        "kill all workers",
+        "freeze workers beyond the lease",
+        "cut the network to the database",
+    }
+)
+"""Those after which leases run out, and what was reserved under them is at risk."""
