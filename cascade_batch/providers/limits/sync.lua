@@ -16,6 +16,12 @@ if now == 0 then
   now = time[1] * S + time[2]
 end
 
+-- What this script writes lies no further ahead than this. What does was written before the clock was set
+-- back: it counts as written now, so that nobody waits for the time that comes a second time.
+local function no_later_than(time, ahead_s)
+  return math.min(time, now + ahead_s * S)
+end
+
 -- The other workers whose lease has not run out. The hash also holds the time until which nobody's
 -- share may grow: after a restart that lost everything, shares that workers hold are not known yet.
 local function read_workers()
@@ -30,10 +36,18 @@ local function read_workers()
       if tonumber(expires) <= now then
         redis.call('HDEL', WORKERS, id)
       else
+        if tonumber(expires) > now + 2 * ask.lease_s * S then
+          redis.call('HSET', WORKERS, id, string.format('%s %s %s %.0f',
+            held, wanted, is_short, now + ask.lease_s * S))
+        end
         others[#others + 1] = { id = id, held = tonumber(held), wanted = tonumber(wanted) }
         short = short + tonumber(is_short)
       end
     end
+  end
+  if settle_until and settle_until > now + ask.settle_s * S then
+    settle_until = no_later_than(settle_until, ask.settle_s)
+    redis.call('HSET', WORKERS, '#settle_until', string.format('%.0f', settle_until))
   end
   if settle_until == nil then
     local info = redis.pcall('INFO', 'server')
@@ -99,7 +113,7 @@ end
 local function exchange_bucket(key, bucket, sharers)
   local saved = redis.call('HMGET', key, 'level', 'at', 'claimant', 'claim_until')
   local level, at = tonumber(saved[1]), tonumber(saved[2])
-  local claimant, claim_until = saved[3] or '', tonumber(saved[4]) or 0
+  local claimant, claim_until = saved[3] or '', no_later_than(tonumber(saved[4]) or 0, ask.claim_s)
   if claimant == ask.worker or claim_until <= now then
     claimant = ''
   end
@@ -124,13 +138,15 @@ local function exchange_bucket(key, bucket, sharers)
   return granted
 end
 
+-- A pause says how long it was asked for, as its end goes by the clock.
 local function exchange_pause()
   local left_ms = math.max(0, redis.call('PTTL', PAUSE))
-  if ask.pause_ms > left_ms then
-    redis.call('SET', PAUSE, ask.worker, 'PX', ask.pause_ms)
-    left_ms = ask.pause_ms
+  local asked_ms = tonumber(redis.call('GET', PAUSE) or nil) or left_ms
+  local most_ms = math.max(ask.pause_ms, math.min(left_ms, asked_ms))
+  if most_ms ~= left_ms then
+    redis.call('SET', PAUSE, string.format('%.0f', most_ms), 'PX', most_ms)
   end
-  return left_ms
+  return most_ms
 end
 
 local function open_us(step)
@@ -141,6 +157,8 @@ local function exchange_breaker()
   local saved = redis.call('HMGET', BREAKER, 'failures', 'open_until', 'step', 'prober', 'probe_until')
   local failures, open_until = tonumber(saved[1]) or 0, tonumber(saved[2]) or 0
   local step, prober, probe_until = tonumber(saved[3]) or 0, saved[4] or '', tonumber(saved[5]) or 0
+  open_until = no_later_than(open_until, ask.open_cap_s)
+  probe_until = no_later_than(probe_until, ask.probe_lease_s)
   if ask.succeeded then
     failures, open_until, step, prober = 0, 0, 0, ''
   end

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from cascade_batch.providers.limits.breaker import (
     FAILURES_TO_OPEN,
     OPEN_BASE_S,
+    OPEN_CAP_S,
     PROBE_LEASE_S,
     BreakerReport,
     BreakerState,
@@ -166,6 +167,23 @@ async def test_clock_of_the_server_that_goes_back_grants_nothing(tier: Tier, clo
     assert (await worker.exchange(requests(size, wanted=11))).requests == 0
     clock.advance(0.5)
     assert (await worker.exchange(requests(size, wanted=11))).requests == 4
+
+
+async def test_clock_that_is_set_back_holds_nobody_up(tier: Tier, clock: Any) -> None:
+    """The share of a worker that died before, its claim, a breaker that opened: all as if it were new."""
+    size = BucketSize.for_limit(60)
+    died, other = tier.worker("a"), tier.worker("b")
+    await died.exchange(requests(size, wanted=2, needed=2))
+    await died.exchange(requests(size, wanted=2, needed=2))
+    await died.exchange(share(4, held=0, wanted=4))
+    await died.exchange(Demand(breaker=BreakerReport(failures=FAILURES_TO_OPEN)))
+    clock.advance(-3600)
+    assert (await other.exchange(requests(size, wanted=1))).requests == 0
+    assert (await other.exchange(share(4, held=0, wanted=4))).share == 0
+    clock.advance(max(LEASE_S, OPEN_CAP_S) + 1)
+    grant = await other.exchange(share(4, held=0, wanted=4))
+    assert (grant.share, grant.breaker.state) == (4, HALF_OPEN)
+    assert (await other.exchange(requests(size, wanted=1))).requests == 1
 
 
 async def test_newcomer_gets_half_once_the_first_has_heard(tier: Tier) -> None:
