@@ -18,7 +18,7 @@ import orjson
 import psycopg
 from psycopg.types.json import set_json_loads
 
-from cascade_batch.store.engine import CONNECT_TIMEOUT_S, libpq_url
+from cascade_batch.store.engine import CONNECT_TIMEOUT_S, KEEP_ALIVE, libpq_url
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +84,7 @@ class Database:
             autocommit=True,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name="cascade-batch worker",
-            # A dead network must not hold a worker for the two hours that TCP would.
-            keepalives=1,
-            keepalives_idle=15,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=30_000,
+            **KEEP_ALIVE,
         )
         set_json_loads(orjson.loads, connection)
         return connection

@@ -16,6 +16,19 @@ from sqlalchemy.pool import NullPool
 from cascade_batch.errors import ServiceUnreachableError, UsageError
 
 CONNECT_TIMEOUT_S = 10
+KEEP_ALIVE: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""A dead network must not hold anybody for the two hours that TCP would."""
+# The same for the server's end; over a Unix socket it changes nothing.
+_SERVER_KEEP_ALIVE = (
+    "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
+    " SET tcp_user_timeout = 30000"
+)
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -49,11 +62,23 @@ def hide_password(url: str) -> str:
 def make_engine(database_url: str, *, pooled: bool = False) -> sa.Engine:
     """An engine; pooled only where one process asks often (commands ask once)."""
     options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
-    return sa.create_engine(
+    engine = sa.create_engine(
         sqlalchemy_url(database_url),
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "cascade-batch"},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "cascade-batch",
+            **KEEP_ALIVE,
+        },
         **options,
     )
+    sa.event.listen(engine, "connect", _have_server_notice)
+    return engine
+
+
+def _have_server_notice(connection: psycopg.Connection[Any], _: object) -> None:
+    """A planner whose host or network went away holds its job's lock until the server misses it."""
+    connection.execute(_SERVER_KEEP_ALIVE)
+    connection.commit()
 
 
 def raw_connection(connection: sa.Connection) -> psycopg.Connection[tuple[object, ...]]:
