@@ -19,6 +19,8 @@ from tests.chaos.blows import BLOWS, Strike
 from tests.chaos.scene import LEASE_S, PATIENCE_S, Scene, Witness, family, send, services_of
 from tests.chaos.witness import Figures, Struck, look, report
 
+IS_LONG = "CASCADE_CHAOS_RUNS" in os.environ
+"""Whether everything is tried, as `make chaos` does; otherwise as much as a few minutes allow."""
 ROWS = 1000
 BUDGET_USD = "0.5"
 KEEP_VARIABLE = "CASCADE_CHAOS_KEEP"

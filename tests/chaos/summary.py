@@ -31,6 +31,7 @@ def sum_up(runs: Sequence[Run]) -> dict[str, Any]:
         "failed": [run["seed"] for run in runs if run["problems"]],
         "rows": sum(run["rows"] for run in runs),
         "calls": sum(run["calls"] for run in runs),
+        "rows_unanswered": sum(run["unanswered"] for run in runs),
         "blows": len(struck),
         "kills": len(kills),
         "provider_faults": sum(faults.values()),
@@ -68,8 +69,10 @@ def table(figures: Mapping[str, Any]) -> str:
     """The figures for people."""
     rows, calls, faults = figures["rows"], figures["calls"], figures["provider_faults"]
     after_fault = figures["paid_twice_after_a_provider_fault"]
+    unanswered = figures["rows_unanswered"]
     lines = [
         f"runs {figures['runs']}, failed {len(figures['failed'])} {figures['failed'] or ''}",
+        f"rows without an answer, as their calls were lost when all money was spent: {unanswered}",
         f"rows {rows:,}, calls {calls:,}, faults of the provider {faults:,}",
         f"blows {figures['blows']}, of these kills {figures['kills']}",
         f"paid twice {figures['paid_twice']}, worst {_said(figures['paid_twice_worst'])}",

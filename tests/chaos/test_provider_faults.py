@@ -6,12 +6,12 @@ provider's bill, which `audit --bill` is held against. All of them are tried by 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.rig import Rig, provider, rig, wait_until, write_rows, write_tiers
+from tests.chaos.runs import IS_LONG
 
 ROWS = 60
 BUDGET_USD = "0.5"
@@ -48,7 +48,7 @@ FAULTS = {
 # A server that does not know the model, or sends elsewhere, is set up wrongly: the job stops and says so.
 SET_UP_WRONGLY = ("404", "redirect")
 SHORT = ("429 without one", "reset", "thrice the usage", "redirect")
-TRIED = FAULTS if "CASCADE_CHAOS_RUNS" in os.environ else SHORT
+TRIED = FAULTS if IS_LONG else SHORT
 
 
 @pytest.fixture(scope="module")

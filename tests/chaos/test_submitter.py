@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.rig import Rig, wait_until
 from cascade_batch.providers.scripted import SpawnedProvider
+from tests.chaos.runs import IS_LONG
 from tests.chaos.scene import Witness, services_of
 
 pytestmark = pytest.mark.timeout(200)
@@ -45,7 +46,7 @@ def many(stack: Rig, server: SpawnedProvider) -> None:
     (stack.folder / "many.jsonl").write_text("\n".join(lines))
 
 
-@pytest.mark.parametrize("copied", [1, MANY // 2])
+@pytest.mark.parametrize("copied", [1, MANY // 2] if IS_LONG else [MANY // 2])
 def test_killed_among_its_rows_it_leaves_nothing(
     stack: Rig, many: None, witness: Witness, copied: int
 ) -> None:
@@ -54,7 +55,7 @@ def test_killed_among_its_rows_it_leaves_nothing(
     _can_be_submitted_again(stack, witness, name)
 
 
-@pytest.mark.parametrize("table", ["balance", "wave", "chunk"])
+@pytest.mark.parametrize("table", ["balance", "wave", "chunk"] if IS_LONG else ["chunk"])
 def test_killed_after_its_rows_it_leaves_nothing(
     stack: Rig, many: None, witness: Witness, table: str
 ) -> None:

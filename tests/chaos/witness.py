@@ -58,6 +58,7 @@ class Figures:
 
     Attributes:
         faults: What the provider did, by kind.
+        unanswered: Rows whose last call was lost when all money was spent.
         at_risk_nanousd: Written off for what blows and the provider's faults left unknown.
         paid_twice: Calls billed for a row and model that had been billed before.
         paid_twice_after_fault: Those of them after a fault of the provider.
@@ -70,6 +71,7 @@ class Figures:
     not_struck: list[str]
     faults: dict[str, int]
     calls: int = 0
+    unanswered: int = 0
     budget_nanousd: int = 0
     at_risk_nanousd: int = 0
     paid_twice: int = 0
@@ -98,7 +100,9 @@ def verdict(
     checks = [
         (not audit.differences, f"the audit differs: {audit.differences}"),
         (status["status"] == "finished", f"it ended as {status['status']}: {status['reason']}"),
-        (rows["answered"] == rows["total"], f"not all rows are answered: {rows}"),
+        (rows["answered"] + rows["failed"] == rows["total"], f"rows were left over: {rows}"),
+        # Where all money is spent on escalations, what is lost afterwards can't be asked again.
+        (rows["failed"] == rows["unfunded"], f"rows failed for which there was money: {rows}"),
         (billed == bill["total_nanousd"], f"log and bill differ: {billed}, {bill}"),
         (billed <= budget, f"billed {billed}, above the budget of {budget}"),
         (billed <= known, f"billed {billed}, of which the ledger knows {known}"),
@@ -123,6 +127,7 @@ def look(scene: Scene, seed: int, blows: list[Struck], not_struck: list[str]) ->
             audit = audit_job(connection, job_id, bill_nanousd=bill["total_nanousd"])
         with engine.connect() as connection:
             problems = verdict(status, bill, requests, audit) + _invariant(connection)
+            problems += _unexplained(connection, job_id)
     finally:
         engine.dispose()
     twice, after_fault = _paid_twice(requests)
@@ -138,6 +143,7 @@ def look(scene: Scene, seed: int, blows: list[Struck], not_struck: list[str]) ->
         not_struck=not_struck,
         faults=dict(Counter(entry["fault"] for entry in requests if entry["fault"])),
         calls=bill["calls_total"],
+        unanswered=status["rows"]["failed"],
         budget_nanousd=status["budget_nanousd"],
         at_risk_nanousd=status["at_risk_nanousd"],
         paid_twice=twice,
@@ -166,6 +172,19 @@ def _invariant(connection: sa.Connection) -> list[str]:
     words = ("spent_nanousd", "at_risk_nanousd", "reserved_nanousd", "<= budget_nanousd")
     held = any(all(word in check for word in words) for check in checks)
     return [] if held else ["no CHECK of the database holds the invariant"]
+
+
+def _unexplained(connection: sa.Connection, job_id: int) -> list[str]:
+    """Rows without an answer although no call for them was lost."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT row_no, error FROM cascade_store.choice c WHERE job_id = :job AND tier_no IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM cascade_store.lost_call l"
+            " WHERE l.job_id = :job AND l.row_no = c.row_no)"
+        ),
+        {"job": job_id},
+    )
+    return [f"row {row_no} has no answer: {error}" for row_no, error in rows]
 
 
 def _follow_up(scene: Scene, blows: Sequence[Struck], finished_at: float) -> None:
