@@ -2,7 +2,7 @@
 #
 #   make demo       a whole job, with models that run on this machine; needs no key
 #   make rehearsal  20,000 rows against a scripted provider that limits, fails and keeps a bill
-#   make test       unit, fuzz, integration and acceptance tests
+#   make test       unit, fuzz, integration and acceptance tests, and a little of chaos
 #   make chaos      everything that can die does, while jobs run: 200 seeds, an hour
 #   make fuzz       bad input of every kind, more of it than the tests try
 #   make lint       ruff (rules and formatting) and the direction of imports
