@@ -47,7 +47,7 @@ FAULTS = {
 }
 # A server that does not know the model, or sends elsewhere, is set up wrongly: the job stops and says so.
 SET_UP_WRONGLY = ("404", "redirect")
-SHORT = ("429 without one", "reset", "thrice the usage", "redirect")
+SHORT = ("429 with a time to wait", "reset", "thrice the usage", "redirect")
 TRIED = FAULTS if IS_LONG else SHORT
 
 

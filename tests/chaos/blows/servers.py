@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import redis
 
 from tests.chaos.blows.at_once import at_once
 from tests.chaos.scene import PATIENCE_S, Scene, send
+
+T = TypeVar("T")
 
 
 def _server(scene: Scene, name: str, number: signal.Signals) -> bool:
@@ -18,6 +21,18 @@ def _server(scene: Scene, name: str, number: signal.Signals) -> bool:
 
 def _broker(scene: Scene) -> redis.Redis:
     return redis.Redis.from_url(scene.services.redis_url)
+
+
+def _when_it_answers(scene: Scene, action: Callable[[redis.Redis], T]) -> T:
+    """It may be on its way back from another blow."""
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with _broker(scene) as broker:
+                return action(broker)
+        except (redis.ConnectionError, redis.TimeoutError):
+            assert time.monotonic() < ends, "the broker did not come back"
+            time.sleep(0.02)
 
 
 @at_once
@@ -30,30 +45,26 @@ def kill_broker(scene: Scene) -> bool:
 def kill_broker_keeping_data(scene: Scene) -> bool:
     """It comes back with what it held a moment before its death, as with a snapshot on its disk: messages
     that were taken since are there again, later ones are not."""
-    with _broker(scene) as before:
-        held = {key: before.dump(key) for key in before.keys()}  # noqa: SIM118 - no mapping
+    held = _when_it_answers(
+        scene,
+        lambda broker: {key: broker.dump(key) for key in broker.keys()},  # noqa: SIM118 - no mapping
+    )
     if not _server(scene, "valkey", signal.SIGKILL):
         return False
-    ends = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with _broker(scene) as after:
-                for key, value in held.items():
-                    if value is not None:
-                        after.restore(key, 0, value, replace=True)
-            break
-        except (redis.ConnectionError, redis.TimeoutError):
-            assert time.monotonic() < ends, "the broker did not come back"
-            time.sleep(0.02)
+
+    def put_back(broker: redis.Redis) -> None:
+        for key, value in held.items():
+            if value is not None:
+                broker.restore(key, 0, value, replace=True)
+
+    _when_it_answers(scene, put_back)
     return True
 
 
 @at_once
 def empty_broker(scene: Scene) -> bool:
     """Every message is lost, and every limit's count."""
-    with contextlib.suppress(redis.ConnectionError), _broker(scene) as broker:
-        return bool(broker.flushall())
-    return False
+    return bool(_when_it_answers(scene, lambda broker: broker.flushall()))
 
 
 @at_once
