@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -125,14 +126,25 @@ class Price(BaseModel):
     ) -> int:
         """Upper bound of a call's cost: the dearest step that up to `input_tokens` can reach, and
         the dearest way in which an input token can be billed there."""
-        reachable = [s for s in self.steps if s.above_input_tokens < max(input_tokens, 1)]
-        picousd = max(
-            input_tokens
-            * max(s.input_picousd, s.cached_input_picousd or 0, s.cache_write_picousd or 0)
-            + output_tokens * s.output_picousd
-            for s in reachable
-        )
+        picousd = 0
+        for above_tokens, input_picousd, output_picousd in self._dearest:
+            if above_tokens < max(input_tokens, 1):
+                at_step = input_tokens * input_picousd + output_tokens * output_picousd
+                picousd = max(picousd, at_step)
         return _round_up(picousd) + self.call_nanousd + self._seconds_nanousd(seconds)
+
+    @cached_property
+    def _dearest(self) -> tuple[tuple[int, int, int], ...]:
+        """Of each step: where it begins, the dearest way to bill an input token, an output token. Kept, as
+        every row asks for it."""
+        return tuple(
+            (
+                s.above_input_tokens,
+                max(s.input_picousd, s.cached_input_picousd or 0, s.cache_write_picousd or 0),
+                s.output_picousd,
+            )
+            for s in self.steps
+        )
 
     def _step_at(self, input_tokens: int) -> PriceStep:
         return max(

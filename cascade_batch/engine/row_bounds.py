@@ -38,6 +38,13 @@ class RowBounds:
         self._makers = prompt_makers(spec)
         self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
         self._needs_form = any(tier.prompt is None for tier in spec.tiers)
+        # Tiers that are asked in the same words and in one family of bodies, by the first of them.
+        self._alike: list[int] = []
+        first_of: dict[tuple[str | None, str], int] = {}
+        for no, tier in enumerate(spec.tiers):
+            kind = tier.prompt, self._providers.body_family(tier)
+            self._alike.append(first_of.setdefault(kind, no))
+        self._longer: list[int | None] = [None] * len(spec.tiers)
         self.worst_nanousd: tuple[int, ...] = ()
         self.body_bytes: tuple[int, ...] = ()
 
@@ -50,17 +57,18 @@ class RowBounds:
             UsageError: A call could cost more than an account can hold.
         """
         shared: Prompt | None = None
-        worst, sizes = [], []
+        worst: list[int] = []
+        sizes: list[int] = []
         if self._needs_form:
             self._forms.check(record)
-        for tier, maker in zip(self._spec.tiers, self._makers, strict=True):
+        for no, (tier, maker) in enumerate(zip(self._spec.tiers, self._makers, strict=True)):
             if tier.prompt is not None:
                 prompt = maker.prompt_for(record.fields)
             else:
                 if shared is None:
                     shared = maker.prompt_for(record.fields)
                 prompt = shared
-            size = len(self._providers.request_body(tier, prompt, self._spec.output))
+            size = self._body_bytes(no, prompt, sizes)
             bound = worst_case_nanousd(tier, size, text_only=prompt.text_only)
             if bound > MAX_BUDGET_NANOUSD:
                 raise UsageError(
@@ -71,6 +79,16 @@ class RowBounds:
             worst.append(bound)
         self.worst_nanousd = tuple(worst)
         self.body_bytes = tuple(sizes)
+
+    def _body_bytes(self, no: int, prompt: Prompt, sizes: list[int]) -> int:
+        """Size of a tier's request, given those of the tiers before it."""
+        longer = self._longer[no]
+        if longer is not None:
+            return sizes[self._alike[no]] + longer
+        size = len(self._providers.request_body(self._spec.tiers[no], prompt, self._spec.output))
+        if self._alike[no] != no:
+            self._longer[no] = size - sizes[self._alike[no]]
+        return size
 
 
 def prompt_makers(spec: JobSpec) -> list[PromptMaker]:

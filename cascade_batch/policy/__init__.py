@@ -44,10 +44,10 @@ at one step ahead, exceeds its price. Starts are planned as if there were none. 
 every answer, as part of its cost.
 
 **What bounds it**, knowingly: one dimension of ease for all tiers; values of pairs compared as if
-independent; without labels the dearest tier is the yardstick, also where it is no better (demoting tiers
-that lose where third tiers take sides was tried: rows asked on both are those on which the model expected
-them to differ, and the few probes settle nothing); a row's own text is known by its size and stratum alone; without labels, expected costs are
-trusted less (`expense.evened`), since what is cheap to ask may be what gains least.
+independent; a row's own text is known by its size and stratum alone. Without labels the dearest tier is the
+yardstick, also where it is no better (demoting tiers that lose where third tiers take sides was tried: rows
+asked on both are those on which the model expected them to differ, and the few probes settle nothing), and
+expected costs are trusted less (`expense.evened`), since what is cheap to ask may be what gains least.
 """
 
 from cascade_batch.policy.answers import Choice, choose_answers

@@ -33,6 +33,8 @@ _DATA_URL = re.compile(r"data:(?P<media_type>[^;,]+);base64,(?P<data>.*)\Z", re.
 class AnthropicWire:
     """The Anthropic format for one tier."""
 
+    family = "anthropic"
+
     def __init__(self, tier: Tier) -> None:
         self.url = tier.url + "/messages"
         self._tier = tier

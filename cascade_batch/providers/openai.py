@@ -43,6 +43,7 @@ class OpenAIWire:
     def __init__(self, tier: Tier) -> None:
         self._is_chat = tier.endpoint == "chat"
         self.url = tier.url + ("/chat/completions" if self._is_chat else "/completions")
+        self.family = f"openai {tier.endpoint}"
         self._tier = tier
         self._parts = BodyParts(self._variable, self._fixed)
 

@@ -27,6 +27,11 @@ class Provider(Protocol):
         """
         ...
 
+    def body_family(self, tier: Tier) -> str:
+        """Requests of two tiers of one family, for the same prompt, differ by bytes that don't depend on
+        the prompt: whose request is known by its size has that of the others."""
+        ...
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """Make one call: one request, never a retry.
 

@@ -69,6 +69,10 @@ class PythonFunctionProvider:
         except TypeError as error:
             raise UsageError(f"The messages can't be written as JSON: {error}.") from None
 
+    def body_family(self, tier: Tier) -> str:  # noqa: ARG002
+        """See `Provider.body_family`."""
+        return "python"
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""
         function = self._functions[tier]

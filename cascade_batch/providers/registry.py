@@ -41,6 +41,10 @@ class Providers:
         """See `Provider.request_body`."""
         return self.for_tier(tier).request_body(tier, prompt, output)
 
+    def body_family(self, tier: Tier) -> str:
+        """See `Provider.body_family`."""
+        return self.for_tier(tier).body_family(tier)
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""
         return await self.for_tier(tier).call(tier, body)

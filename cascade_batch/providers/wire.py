@@ -48,6 +48,8 @@ class Wire(Protocol):
     """What differs between the wire formats, for one tier."""
 
     url: str
+    family: str
+    """See `Provider.body_family`."""
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Headers that authenticate and name the format's version."""
@@ -173,6 +175,10 @@ class HttpProvider:
     def request_body(self, tier: Tier, prompt: Prompt, output: Output) -> bytes:
         """See `Provider.request_body`."""
         return self._wires[tier].body(prompt, output)
+
+    def body_family(self, tier: Tier) -> str:
+        """See `Provider.body_family`."""
+        return self._wires[tier].family
 
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call` and the rules at the top of this module."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from cascade_batch.domain.money import NANOUSD_PER_USD
-from cascade_batch.errors import CascadeError, UsageError
+from cascade_batch.errors import UsageError
+from cascade_batch.results.files import whole_file
 from cascade_batch.results.reading import FIELDS, Result
 
 _BLOCK_ROWS = 20_000
@@ -37,19 +37,8 @@ def export_results(results: Iterable[Result], path: Path) -> int:
             f"{path}: results are written as .jsonl, .csv or .parquet.",
             hint="Give the file one of these endings.",
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: there is no such folder.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path, "the results are") as unfinished:
         rows = write(results, unfinished)
-        unfinished.replace(path)
-    except OSError as error:
-        raise CascadeError(
-            f"{path} could not be written: {error.strerror or error}.",
-            hint="Make room or choose another place; the results are safe in the database.",
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return rows
 
 

@@ -52,6 +52,10 @@ class LocalGgufProvider:
         """See `Provider.request_body`."""
         return self._http.request_body(tier, prompt, output)
 
+    def body_family(self, tier: Tier) -> str:
+        """See `Provider.body_family`."""
+        return self._http.body_family(tier)
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""
         try:
