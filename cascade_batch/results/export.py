@@ -38,8 +38,7 @@ def export_results(results: Iterable[Result], path: Path) -> int:
             hint="Give the file one of these endings.",
         )
     with whole_file(path, "the results are") as unfinished:
-        rows = write(results, unfinished)
-    return rows
+        return write(results, unfinished)
 
 
 def write_jsonl(results: Iterable[Result], stream: BinaryIO) -> int:
