@@ -21,9 +21,12 @@ one of three ways, and the reservation with it:
 that it may still be asked on. Only what lies outside the fence may be reserved for anything else. A call
 for an unanswered row lends itself its own part of the fence (`lent`); on a dearer tier it takes the rest
 from what lies outside. When it ends without an answer, the part goes back. So what the fence holds and what
-calls have lent themselves is, at all times, the sum of the unanswered rows' parts, and money for a first
-answer is there whatever else was bought, unless write-offs have eaten it. A row's part is fixed while a
-chunk that asks for it is open; between chunks the planner may move it, and the fence with it.
+calls have lent themselves is, at all times, the sum of the unanswered rows' parts. And because any call may
+be lost, and its money with it, what is lent counts twice: whatever wants more than its own part of the fence
+has to leave free both what is fenced and what is lent. So every call for a first answer that is in flight may
+be lost, all at once, and there is money to ask each of these rows again, wherever there was any beyond the
+fence at all. A row's part is fixed while a chunk that asks for it is open; between chunks the planner may
+move it, and the fence with it.
 
 **Turns.** Per call, a worker would settle and reserve twice; per turn, it does so once for some hundred
 calls of some chunks, in one statement, which also stores the answers: an answer and its price land

@@ -21,6 +21,7 @@ class Balance:
     at_risk_nanousd: int
     overrun_nanousd: int
     ring_fence_nanousd: int
+    lent_nanousd: int
 
     @property
     def free_nanousd(self) -> int:
@@ -35,8 +36,9 @@ class Balance:
 
     @property
     def free_for_escalation_nanousd(self) -> int:
-        """What may be reserved for rows that are answered already."""
-        return max(self.free_nanousd - self.ring_fence_nanousd, 0)
+        """What may be reserved for rows that are answered already. First answers that are in flight may be
+        lost: what they took out of the fence is kept free as well, to ask their rows again."""
+        return max(self.free_nanousd - self.ring_fence_nanousd - self.lent_nanousd, 0)
 
 
 def open_account(

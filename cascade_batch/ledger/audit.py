@@ -22,6 +22,8 @@ SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
           FROM cascade_store.verdict WHERE job_id = :job) AS verdicts_cost,
        (SELECT coalesce(sum(reserved_nanousd), 0)::bigint
           FROM cascade_store.chunk WHERE job_id = :job) AS leases_reserved,
+       (SELECT coalesce(sum(lent_nanousd), 0)::bigint
+          FROM cascade_store.chunk WHERE job_id = :job) AS leases_lent,
        (SELECT coalesce(sum(amount_nanousd), 0)::bigint
           FROM cascade_store.lost_call WHERE job_id = :job AND released_at IS NULL) AS lost,
        (SELECT coalesce(sum(answers), 0)::bigint
@@ -144,6 +146,7 @@ def _pairs(balance: Balance, facts: Any, rows_total: int) -> list[tuple[str, int
         ),
         ("tiers whose spending is not their answers' costs", facts.tiers_that_differ, 0),
         ("reserved against the leases", balance.reserved_nanousd, facts.leases_reserved),
+        ("lent by the ring fence against the leases", balance.lent_nanousd, facts.leases_lent),
         ("at risk against the lost calls", balance.at_risk_nanousd, facts.lost),
         ("answers counted against answers stored", facts.counted_answers, facts.answers),
         ("verdicts counted against verdicts stored", facts.counted_verdicts, facts.verdicts),

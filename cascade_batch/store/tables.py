@@ -80,6 +80,7 @@ BALANCE = sa.Table(
     _count("at_risk_nanousd"),
     _count("overrun_nanousd"),
     _count("ring_fence_nanousd"),
+    _count("lent_nanousd"),
     _job_fk("balance"),
 )
 

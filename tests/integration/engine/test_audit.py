@@ -18,6 +18,7 @@ _MEDDLED = {
     " WHERE job_id = :job AND row_no = 3",
     "1 rows are neither answered nor failed": "DELETE FROM cascade_store.choice"
     " WHERE job_id = :job AND row_no = 3",
+    "lent by the ring fence": "UPDATE cascade_store.balance SET lent_nanousd = 5 WHERE job_id = :job",
     "5 are fenced off": "UPDATE cascade_store.balance SET ring_fence_nanousd = 5 WHERE job_id = :job",
 }
 
