@@ -6,7 +6,6 @@ import json
 import zlib
 from typing import Any, TypeGuard
 
-import aiohttp
 import orjson
 
 MAX_BODY_BYTES = 32 * 2**20
@@ -24,32 +23,16 @@ class UnreadableError(Exception):
     """An answer that can't be read; its text says why. Never leaves this package."""
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes:
-    """The unpacked body.
+def unpacked(packed: bytes, encoding: str | None) -> bytes:
+    """A body, unpacked.
+
+    Args:
+        encoding: Its Content-Encoding.
 
     Raises:
-        UnreadableError: It is too large, or packed in a way that can't be unpacked.
-        aiohttp.ClientError: It is cut off.
+        UnreadableError: It is too large, cut off, or packed in a way that can't be unpacked.
     """
-    packed = await _read_packed(response)
-    encoding = response.headers.get("Content-Encoding")
     return packed if encoding is None else _unpacked(packed, encoding.strip().lower())
-
-
-async def _read_packed(response: aiohttp.ClientResponse) -> bytes:
-    announced = response.content_length
-    if announced is not None:
-        if announced > MAX_BODY_BYTES:
-            raise _too_large()
-        return await response.read()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _unpacked(packed: bytes, encoding: str) -> bytes:
@@ -63,7 +46,7 @@ def _unpacked(packed: bytes, encoding: str) -> bytes:
     except zlib.error as error:
         raise UnreadableError(f"the answer can't be unpacked: {error}") from None
     if len(unpacked) > MAX_BODY_BYTES:
-        raise _too_large()
+        raise too_large()
     if not unpacker.eof:
         raise UnreadableError("the packed answer is cut off")
     return unpacked
@@ -109,5 +92,6 @@ def is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 2**31
 
 
-def _too_large() -> UnreadableError:
+def too_large() -> UnreadableError:
+    """What is wrong with an answer of more than `MAX_BODY_BYTES`."""
     return UnreadableError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB")

@@ -19,10 +19,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
+from aiohttp import ClientError
 from yarl import URL
 
 from cascade_batch import __version__
@@ -31,17 +28,17 @@ from cascade_batch.domain.job import Output
 from cascade_batch.domain.row import Prompt
 from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.credentials import presentable, read_key
+from cascade_batch.providers.http import (
+    Address,
+    DirectConnections,
+    ProxiedConnections,
+    Request,
+    Response,
+    request_head,
+)
 from cascade_batch.providers.provider import PerTier
-from cascade_batch.providers.reading import UnreadableError, parse_json, read_body
+from cascade_batch.providers.reading import UnreadableError, parse_json, unpacked
 from cascade_batch.providers.refusals import refusal
-
-CONNECT_TIMEOUT_S = 10.0
-"""For one address of the host; the tier's own time-out bounds all of them together."""
-
-KEEP_ALIVE_S = 4.0
-"""Idle connections are closed after this long. A request that goes out just when the server closes an
-idle connection is written off, so this stays below the shortest wait that is common among servers
-(5 s: uvicorn, which vLLM runs on, and Node). A new connection costs time only."""
 
 
 class Wire(Protocol):
@@ -71,64 +68,35 @@ class Wire(Protocol):
 class HttpSession:
     """The connections of a worker process, made when the first call needs them.
 
-    Lazily, as it belongs to the loop that runs then, and a worker forks before it has one.
+    Lazily, as they belong to the loop that runs then, and a worker forks before it has one.
     """
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._direct: DirectConnections | None = None
+        self._proxied: ProxiedConnections | None = None
 
-    def get(self) -> aiohttp.ClientSession:
-        """The session; needs a running loop."""
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
-                # How many calls run at once is decided before they come here.
-                connector=aiohttp.TCPConnector(
-                    limit=0, ttl_dns_cache=300, keepalive_timeout=KEEP_ALIVE_S
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                # Would look for ~/.netrc and proxies in a thread, at every call; `_proxy` does the
-                # half of it that is wanted, once per tier.
-                trust_env=False,
-            )
-        return self._session
+    @property
+    def direct(self) -> DirectConnections:
+        """Those without a proxy; needs a running loop."""
+        if self._direct is None:
+            self._direct = DirectConnections()
+        return self._direct
+
+    @property
+    def proxied(self) -> ProxiedConnections:
+        """Those through a proxy; needs a running loop."""
+        if self._proxied is None:
+            self._proxied = ProxiedConnections()
+        return self._proxied
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-
-class _Body(Payload):
-    """A request's body that remembers whether any of the request was handed to a connection.
-
-    aiohttp keeps the headers back and writes them together with the first bytes of the body, so
-    up to the first write nothing at all has left.
-    """
-
-    _autoclose = True
-
-    def __init__(self, value: bytes) -> None:
-        super().__init__(value, content_type="application/json")
-        self._size = len(value)
-        self.is_sent = False
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        text: str = self._value.decode(encoding, errors)
-        return text
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, _content_length: int | None
-    ) -> None:
-        transport = writer.transport
-        if transport is None or transport.is_closing():
-            raise aiohttp.ClientConnectionResetError("The connection closed before the request")
-        self.is_sent = True
-        await writer.write(self._value)
+        if self._direct is not None:
+            self._direct.close()
+            self._direct = None
+        if self._proxied is not None:
+            await self._proxied.close()
+            self._proxied = None
 
 
 class _Prepared:
@@ -137,31 +105,36 @@ class _Prepared:
     def __init__(self, tier: Tier, wire: Wire) -> None:
         """Raises ValueError if the address or that of its proxy is none."""
         self.wire = wire
-        self.url = URL(wire.url)
-        self.proxy, self.proxy_password = _proxy(self.url)
-        self.timeout = aiohttp.ClientTimeout(
-            total=tier.timeout_s,
-            sock_connect=min(CONNECT_TIMEOUT_S, tier.timeout_s),
-            # By default aiohttp rounds time-outs above 5 s up to whole seconds.
-            ceil_threshold=float("inf"),
-        )
+        self.address = Address(wire.url)
+        self.proxy, self.proxy_password = _proxy(self.address.url)
+        self.timeout_s = tier.timeout_s
         self._key: str | None = None
         self._headers: dict[str, str] | None = None
+        self._head = b""
 
     def message(self, text: str, key: str | None) -> str:
         """`text` fit to be shown, with the server that it is about."""
-        return presentable(f"{self.url.host}: {text}", key, self.proxy_password)
+        return presentable(f"{self.address.host}: {text}", key, self.proxy_password)
 
     def headers(self, key: str | None) -> dict[str, str]:
         if self._headers is None or key != self._key:
-            self._key = key
             self._headers = {
-                hdrs.USER_AGENT: f"cascade-batch/{__version__}",
-                hdrs.ACCEPT: "application/json",
-                hdrs.ACCEPT_ENCODING: "gzip",
+                "User-Agent": f"cascade-batch/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
                 **self.wire.headers(key),
             }
+            self._head = request_head(self.address, self._headers)
+            self._key = key
         return self._headers
+
+    async def post(self, session: HttpSession, request: Request, key: str | None) -> Response:
+        headers = self.headers(key)
+        if self.proxy is None:
+            return await session.direct.post(self.address, self._head, request, self.timeout_s)
+        return await session.proxied.post(
+            self.address, headers, request, self.timeout_s, self.proxy
+        )
 
 
 class HttpProvider:
@@ -190,31 +163,18 @@ class HttpProvider:
         except ValueError as error:
             text = f"Tier {tier.name!r} can't be called at {tier.url}: {error}"
             return Refused(RefusalKind.TIER, presentable(text, key))
-        request = _Body(body)
+        request = Request(body)
         try:
             return await self._exchange(prepared, request, key)
-        except (UnreadableError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (UnreadableError, ClientError, OSError, ValueError) as error:
             outcome = _failed(error, is_sent=request.is_sent, timeout_s=tier.timeout_s)
             return replace(outcome, message=prepared.message(outcome.message, key))
 
-    async def _exchange(self, prepared: _Prepared, request: _Body, key: str | None) -> Outcome:
+    async def _exchange(self, prepared: _Prepared, request: Request, key: str | None) -> Outcome:
         started_s = time.perf_counter()
-        response = await self._session.get().post(
-            prepared.url,
-            data=request,
-            headers=prepared.headers(key),
-            timeout=prepared.timeout,
-            proxy=prepared.proxy,
-            allow_redirects=False,
-        )
-        # Not `async with`: it would wait for the rest of the request to be sent, without end where
-        # a server answers before it has read all of it.
-        try:
-            is_redirect = 300 <= response.status < 400
-            content = b"" if is_redirect else await read_body(response)
-        finally:
-            response.close()
+        response = await prepared.post(self._session, request, key)
         latency_ms = (time.perf_counter() - started_s) * 1000.0
+        content = unpacked(response.packed, response.encoding)
         if response.status >= 300:
             refused = refusal(response.status, response.headers, content)
             return replace(refused, message=prepared.message(refused.message, key))
