@@ -21,12 +21,17 @@ def quality_name(frontier: Frontier) -> str:
     return "expected quality" if frontier["measured"] else "expected (unmeasured)"
 
 
+def answers_name(frontier: Frontier) -> str:
+    """What more of is bought: nobody can say which answers are right where nothing measures it."""
+    return "right answers" if frontier["measured"] else "better answers"
+
+
 def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
     """One sentence on what comes next on the curve, and the command that buys it."""
     points = frontier["points"]
     here, _ = _at(frontier, budget_nanousd)
     if (points[-1]["quality"] - here) * frontier["rows"] < _HARDLY_ANY:
-        return "More money is expected to buy no more right answers."
+        return f"More money is expected to buy no more {answers_name(frontier)}."
     step = _step(budget_nanousd)
     amount = f"{nanousd_to_usd(step).normalize():f}"
     there, is_supported = _at(frontier, budget_nanousd + step)
@@ -37,7 +42,8 @@ def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
         answers = (there - here) * frontier["rows"]
     guess = "" if is_supported and frontier["measured"] else ", at a guess"
     command = f"cascade-batch budget {shlex.quote(job)} --add {amount}"
-    return f"{what}: about {answers_text(answers)} more right answers{guess} ({command})."
+    about = f"about {answers_text(answers)} more {answers_name(frontier)}"
+    return f"{what}: {about}{guess} ({command})."
 
 
 def added_money_text(frontier: Frontier, before_nanousd: int, after_nanousd: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cascade_batch.cli.expectation import answers_text, next_money_text, quality_name
+from cascade_batch.cli.expectation import answers_name, answers_text, next_money_text, quality_name
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json, print_table, quality_text
@@ -45,11 +45,12 @@ def _show(found: dict[str, Any]) -> None:
     ]
     # An interval says how far a measurement may be off: of a guess it would say too much.
     interval = ["90 % interval"] if found["measured"] else []
+    bought = ["", *(f"+{answers_text(gain)} {answers_name(found)}" for gain in gains)]
     print_table(
         ["Budget", quality_name(found).capitalize(), *interval, "The step buys", ""],
         [
-            _cells(point, gain, own, with_interval=found["measured"])
-            for point, gain in zip(points, [None, *gains], strict=True)
+            _cells(point, gained, own, with_interval=found["measured"])
+            for point, gained in zip(points, bought, strict=True)
         ],
         right="r" * (len(interval) + 3),
         dim=[place for place, point in enumerate(points) if not point["supported"]],
@@ -67,7 +68,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _cells(
-    point: dict[str, Any], gain: float | None, own_nanousd: int, *, with_interval: bool
+    point: dict[str, Any], gained: str, own_nanousd: int, *, with_interval: bool
 ) -> list[str]:
     budget = usd_to_nanousd(point["budget_usd"])
     marks = [_OWN] * (budget == own_nanousd) + [_NO_SUPPORT] * (not point["supported"])
@@ -76,7 +77,7 @@ def _cells(
         format_usd(budget),
         quality_text(point["quality"]),
         *(interval if with_interval else []),
-        "" if gain is None else f"+{answers_text(gain)} right answers",
+        gained,
         ", ".join(marks),
     ]
 

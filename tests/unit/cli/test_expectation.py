@@ -64,7 +64,8 @@ def test_a_guess_is_called_one():
     budget = usd_to_nanousd(50)
 
     assert "at a guess (" in next_money_text(frontier(*CURVE, supported=2), "j", budget)
-    assert "at a guess (" in next_money_text(frontier(*CURVE, measured=False), "j", budget)
+    unmeasured = next_money_text(frontier(*CURVE, measured=False), "j", budget)
+    assert "about 12 more better answers, at a guess (" in unmeasured
     assert "guess" not in next_money_text(frontier(*CURVE), "j", budget)
 
 
