@@ -82,7 +82,9 @@ BENCHMARKS := throughput cold_start budgets race kill quality coverage planner
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py
 
-$(BENCHMARKS:%=bench-%): bench-%: $(INSTALLED)
+# Scale takes a quarter of an hour and some GB of disk: it is not part of `bench`.
+.PHONY: bench-scale
+$(BENCHMARKS:%=bench-%) bench-scale: bench-%: $(INSTALLED)
 	$(BIN)/python -m benchmarks.$*
 
 # Long, an hour: CASCADE_CHAOS_RUNS seeds, from CASCADE_CHAOS_SEED on, each with its own blows; then every blow
