@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 BREAKER_PATIENCE_S = 2.0
 """An outage that lasts longer than this sends a tier's chunks back to the table."""
+GATE_FOR_S = 1.0
+"""How long a tier's gate is kept at hand; what a tier declares is declared anew as often."""
 RETRY_BASE_S = 0.25
 SERVER_ATTEMPTS = 6
 """How often a row is sent to a server that answers it with 5xx while other rows fare better: the row, and
@@ -67,6 +69,7 @@ class Calls:
     _starting: Counter[TierGate] = field(default_factory=Counter)
     _answered: Counter[TierGate] = field(default_factory=Counter)
     _trouble: dict[TierGate, str] = field(default_factory=dict)
+    _gates: dict[tuple[int, int], tuple[float, TierGate]] = field(default_factory=dict)
 
     @property
     def are_under_way(self) -> bool:
@@ -82,7 +85,7 @@ class Calls:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for chunk in self.chunks.values():
-            gate = self.gates.gate_for(chunk.tier)
+            gate = self._gate_of(chunk, now)
             open_for_s = gate.breaker_open_for_s
             if open_for_s > BREAKER_PATIENCE_S and not chunk.hand_back:
                 chunk.stop(delay_s=open_for_s)
@@ -103,6 +106,15 @@ class Calls:
                 self._starting[gate] += 1
                 call.add_done_callback(self._over)
                 free -= 1
+
+    def _gate_of(self, chunk: OpenChunk, now: float) -> TierGate:
+        """The gate of its tier. Asked for again now and then only: here it is wanted once per row."""
+        key = (chunk.lease.job_id, chunk.lease.tier_no)
+        known = self._gates.get(key)
+        if known is None or known[0] < now:
+            known = (now + GATE_FOR_S, self.gates.gate_for(chunk.tier))
+            self._gates[key] = known
+        return known[1]
 
     def withdraw(self) -> None:
         """Take back the calls that wait before a gate for a chunk that sends nothing more."""
