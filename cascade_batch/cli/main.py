@@ -23,6 +23,7 @@ COMMANDS = {
     "results": Lazy(f"{_HERE}.results:results", "Print a job's results, or write them to a file."),
     "errors": Lazy(f"{_HERE}.errors:errors", "Show the rows of a job that failed, and why."),
     "frontier": Lazy(f"{_HERE}.frontier:frontier", "Show what other budgets would bring."),
+    "report": Lazy(f"{_HERE}.report:report", "Write a job's report, one page of HTML."),
     "budget": Lazy(f"{_HERE}.budget:budget", "Raise a job's budget and go on."),
     "pause": Lazy(f"{_HERE}.pause:pause", "Send nothing more for a job, for now."),
     "resume": Lazy(f"{_HERE}.resume:resume", "Go on with what is not done of a job."),

@@ -133,6 +133,7 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         cost_nanousd=known.cost_nanousd,
         free_nanousd=balance.free_nanousd - (needed - lent) - promised,
         fence_nanousd=np.where(reserved, 0, part),
+        check_is_gold=labels is Labels.CHECK and spec.check_needs_gold,
     )
     return Standing(
         view=view,

@@ -28,6 +28,7 @@ class Evidence:
         gold: [N, T] the truth where known.
         features: [N, F] what is known for free, centred near 0.
         gives: [T] the tier gives confidences, and not always the same one.
+        check_is_gold: The check's word is the truth.
     """
 
     held: Bools
@@ -38,6 +39,7 @@ class Evidence:
     gold: Marks
     features: Floats
     gives: Bools
+    check_is_gold: bool = False
 
     def take(self, rows: NDArray[np.intp]) -> Evidence:
         """Some of the rows."""
@@ -50,6 +52,7 @@ class Evidence:
             self.gold[rows],
             self.features[rows],
             self.gives,
+            self.check_is_gold,
         )
 
 
@@ -80,6 +83,7 @@ def evidence_of(view: JobView) -> Evidence:
         np.where(unfit & (view.gold >= 0), np.int8(0), view.gold).astype(np.int8),
         free_features(view),
         gives,
+        view.check_is_gold,
     )
 
 
@@ -94,6 +98,7 @@ def without_answers(evidence: Evidence) -> Evidence:
         np.full_like(evidence.gold, UNKNOWN),
         evidence.features,
         evidence.gives,
+        evidence.check_is_gold,
     )
 
 

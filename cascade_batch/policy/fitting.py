@@ -65,6 +65,8 @@ def fit(evidence: Evidence, labels: Labels) -> Model:
     """The model that the job's answers so far support."""
     n_tiers = evidence.held.shape[1]
     model = prior.prior_model(n_tiers, evidence.features.shape[1], labels)
+    if evidence.check_is_gold:
+        model.false_alarm = model.false_pass = prior.GOLD_ERROR
     rows = _training_rows(evidence, labels)
     if not rows.size:
         return model
@@ -117,7 +119,8 @@ def _improve(model: Model, evidence: Evidence, groups: list[Group], labels: Labe
                 _move_same_again(model, evidence, tier, one)
     if not only_abilities:
         _move_features(model, evidence, expected)
-        _move_check(model, evidence, expected, prior.check_error(labels))
+        if not evidence.check_is_gold:
+            _move_check(model, evidence, expected, prior.check_error(labels))
 
 
 def _count_agreement(

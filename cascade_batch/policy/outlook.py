@@ -164,6 +164,9 @@ class Outlook:
         for tier, ahead in strategy.get(state, {}).items():
             cost = np.where(waits, 0.0, self.cost[rows, tier])
             adds = functions @ ahead.worth
+            if self.view.check_is_gold:
+                # What is known to be right gains nothing; a basis is off by some thousandths.
+                adds = np.minimum(adds, 1.0 - held)
             net = held + adds - price * cost
             total = net + LEAST_DIFFERENCE if tier == usual else net
             possible = np.where(waits, pending == tier, ~barred[:, tier] & (adds > least_gain))

@@ -28,6 +28,8 @@ SAME_AGAIN = (0.5, 0.85)
 SAME_AGAIN_WEIGHT = 20.0
 CHECK_ERROR = 0.06
 JUDGE_ERROR = 0.15
+GOLD_ERROR = 1e-9
+"""Of a check that is the truth: none, in logarithms that stay finite."""
 CHECK_ERROR_WEIGHT = 30.0
 """In answers whose truth is known; a check that nobody holds against gold is held against the model."""
 SIGNAL_WEIGHT = 25.0

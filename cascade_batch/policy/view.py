@@ -90,6 +90,8 @@ class JobView:
         free_nanousd: what may be spent on more than first answers at the cheapest: neither spent, at risk,
             reserved, ring-fenced, nor promised to what is in flight. May be negative.
         fence_nanousd: [N] what the ring fence holds for each row without an answer; 0 for the others.
+        check_is_gold: Under `Labels.CHECK`: the check holds every answer against a right one that is known,
+            and never errs.
     """
 
     labels: Labels
@@ -114,6 +116,7 @@ class JobView:
     cost_nanousd: Amounts
     free_nanousd: int
     fence_nanousd: Amounts
+    check_is_gold: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:

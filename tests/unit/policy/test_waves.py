@@ -326,6 +326,21 @@ def test_money_without_end_buys_no_answer_that_gains_nothing():
     assert len(plan_wave(sure, "auto", seed=0, wave=9)) == 0
 
 
+def test_what_passed_a_check_that_cannot_err_is_not_asked_again():
+    job = make_job(300)
+    held = np.zeros(job.score.shape, np.bool_)
+    held[:, 0] = True
+    view = view_of(job, held, Labels.CHECK, free_nanousd=10**12)
+    passed = view.verdict[:, 0] == 1
+
+    doubted = plan_wave(view, "auto", seed=0, wave=9)
+    sure = plan_wave(replace(view, check_is_gold=True), "auto", seed=0, wave=9)
+
+    assert set(np.flatnonzero(~passed)) <= set(sure.row_no) & set(doubted.row_no)
+    assert not passed[sure.row_no].any()
+    assert passed[doubted.row_no].any()
+
+
 def test_without_free_money_only_first_answers_are_bought():
     job = make_job(300)
     held = np.zeros(job.score.shape, np.bool_)

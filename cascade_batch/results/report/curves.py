@@ -1,0 +1,341 @@
+"""Charts of curves: quality against money, money against time, and how long calls took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cascade_batch.domain.money import NANOUSD_PER_USD
+from cascade_batch.ledger.latency import RATIO, percentile_ms
+from cascade_batch.results.report import canvas, words
+from cascade_batch.results.report.bars import Chart
+from cascade_batch.results.report.facts import SpendStep, TierFacts
+
+_Z_90 = 1.645
+
+
+@dataclass(frozen=True, slots=True)
+class TierPoint:
+    """All rows on one tier: what that would cost, and how many of its answers are right, with an interval.
+
+    Attributes:
+        rows: On how many rows that was seen.
+    """
+
+    name: str
+    tier_no: int
+    cost_nanousd: int
+    share: float
+    low: float
+    high: float
+    rows: int
+
+
+def interval_90(hits: int, rows: int) -> tuple[float, float]:
+    """Wilson's 90 % interval of a share."""
+    share, z2 = hits / rows, _Z_90**2
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _Z_90 / (1 + z2 / rows) * math.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2))
+    return middle - half, middle + half
+
+
+def quality_against_money(
+    frontier: dict[str, Any],
+    points: Sequence[TierPoint],
+    here: tuple[int, float] | None,
+    *,
+    name: str,
+) -> Chart:
+    """The frontier with its interval where it is measured, tiers as points, and where the job stands.
+
+    Args:
+        here: What was spent, in nano-dollars, and what is held for it.
+        name: What the axis of quality may be called.
+    """
+    curve = frontier["points"]
+    measured = frontier["measured"]
+    title = f"{name[:1].upper()}{name[1:]} against money"
+    text = (
+        f"A curve from {words.percent(curve[0]['quality'])} for {_usd(curve[0]['budget_usd'])} to"
+        f" {words.percent(curve[-1]['quality'])} for {_usd(curve[-1]['budget_usd'])}."
+    )
+    if here is not None:
+        text += f" The job stands at {words.percent(here[1])} for {words.usd(here[0])}."
+    with canvas.drawing(4.3) as (figure, axes):
+        _draw_frontier(axes, curve, measured=measured)
+        _draw_tiers(axes, points)
+        axes.axvline(frontier["budget_usd"], color=canvas.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            "budget",
+            (frontier["budget_usd"], 0.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=9,
+            color=canvas.MUTED,
+        )
+        if here is not None:
+            axes.plot(
+                here[0] / NANOUSD_PER_USD, here[1], "D", color=canvas.ACCENT, markersize=9,
+                markeredgecolor=canvas.PAPER, label="this job", zorder=6,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel("dollars for the whole job (logarithmic)")
+        axes.set_ylabel(name)
+        _money_axis(axes.xaxis)
+        _percent_axis(axes.yaxis)
+        figure.legend(loc="outside upper left", ncols=4, fontsize=9)
+        svg = canvas.to_svg(figure, "frontier", title, text)
+    return Chart(title, text, svg, *_frontier_table(frontier, points, name))
+
+
+def _draw_frontier(axes: Any, curve: list[dict[str, Any]], *, measured: bool) -> None:
+    money = [point["budget_usd"] for point in curve]
+    if measured:
+        axes.fill_between(
+            money,
+            [point["low"] for point in curve],
+            [point["high"] for point in curve],
+            color=canvas.ACCENT,
+            alpha=0.16,
+            linewidth=0,
+            label="90 % interval",
+        )
+    axes.plot(
+        money, [point["quality"] for point in curve], color=canvas.ACCENT, linewidth=2.2,
+        label="the planner, at other budgets" if measured else "the planner's expectation, unmeasured",
+    )  # fmt: skip
+    unsupported = [point for point in curve if not point["supported"]]
+    if unsupported:
+        axes.plot(
+            [point["budget_usd"] for point in unsupported],
+            [point["quality"] for point in unsupported],
+            "o",
+            color=canvas.PAPER,
+            markeredgecolor=canvas.ACCENT,
+            label="too few answers seen",
+        )
+
+
+def _draw_tiers(axes: Any, points: Sequence[TierPoint]) -> None:
+    for place, point in enumerate(points):
+        usd = point.cost_nanousd / NANOUSD_PER_USD
+        axes.errorbar(
+            usd,
+            point.share,
+            yerr=[[max(point.share - point.low, 0)], [max(point.high - point.share, 0)]],
+            fmt="o",
+            markersize=8,
+            color=canvas.tier_colour(point.tier_no),
+            markeredgecolor=canvas.INK,
+            markeredgewidth=0.8,
+            elinewidth=1.2,
+            capsize=3,
+            ecolor=canvas.MUTED,
+            zorder=5,
+        )
+        axes.annotate(
+            words.cut(point.name, 20),
+            (usd, point.share),
+            xytext=(9, 4 if place % 2 else -11),
+            textcoords="offset points",
+            fontsize=9,
+        )
+
+
+def _frontier_table(
+    frontier: dict[str, Any], points: Sequence[TierPoint], name: str
+) -> tuple[list[str], list[list[str]]]:
+    measured = frontier["measured"]
+    rows = []
+    for point in frontier["points"]:
+        notes = ["this job's budget"] * (point["budget_usd"] == frontier["budget_usd"])
+        notes += [] if point["supported"] else ["too few answers seen"]
+        rows.append(
+            [
+                _usd(point["budget_usd"]),
+                words.percent(point["quality"]),
+                f"{words.percent(point['low'])} to {words.percent(point['high'])}"
+                if measured
+                else "unmeasured",
+                ", ".join(notes),
+            ]
+        )
+    rows += [
+        [
+            words.usd(point.cost_nanousd),
+            words.percent(point.share),
+            f"{words.percent(point.low)} to {words.percent(point.high)}",
+            f"all rows on {point.name}, seen on {words.counted(point.rows, 'row')}",
+        ]
+        for point in points
+    ]
+    return ["Budget", name.capitalize(), "90 % interval", ""], rows
+
+
+def money_over_time(
+    steps: Sequence[SpendStep], tiers: Sequence[TierFacts], *, budget_nanousd: int
+) -> Chart:
+    """What was spent by when, tier upon tier, and what is at risk, against the budget."""
+    times = [step.at for step in steps]
+    origin = times[0]
+    seconds = [(at - origin).total_seconds() for at in times]
+    unit, unit_s = _time_unit(seconds[-1])
+    x = [s / unit_s for s in seconds]
+    spent = [_summed([step.spent_nanousd.get(no, 0) for step in steps]) for no in range(len(tiers))]
+    at_risk = _summed([step.at_risk_nanousd for step in steps])
+    budget = _summed([step.budget_nanousd for step in steps])
+    total = [sum(amounts) for amounts in zip(*spent, strict=True)]
+    title = "Spent over time, against the budget"
+    text = (
+        f"Areas, tier upon tier, from {words.moment(origin)} for {words.duration(seconds[-1])}:"
+        f" {words.usd(total[-1])} spent in the end, of a budget of {words.usd(budget_nanousd)}."
+    )
+    with canvas.drawing(3.9) as (figure, axes):
+        layers = [[a / NANOUSD_PER_USD for a in one] for one in spent]
+        shown = [no for no, one in enumerate(layers) if one[-1]] or [0]
+        axes.stackplot(
+            x,
+            [layers[no] for no in shown],
+            labels=[words.cut(tiers[no].name, 20) for no in shown],
+            colors=[canvas.tier_colour(no) for no in shown],
+            linewidth=0,
+        )
+        if any(at_risk):
+            base = [a / NANOUSD_PER_USD for a in total]
+            top = [b + max(r, 0) / NANOUSD_PER_USD for b, r in zip(base, at_risk, strict=True)]
+            axes.fill_between(
+                x, base, top, color=canvas.BAD, linewidth=0, label="at risk (may have been billed)"
+            )
+        limit = [b / NANOUSD_PER_USD for b in budget]
+        axes.step(x, limit, where="post", color=canvas.INK, linewidth=1.6, label="budget")
+        axes.set_xlim(0, x[-1])
+        axes.set_ylim(0, max(limit) * 1.08)
+        axes.set_xlabel(f"{unit} since {words.moment(origin)}")
+        axes.set_ylabel("dollars")
+        _money_axis(axes.yaxis)
+        figure.legend(loc="outside upper left", ncols=5, fontsize=9, columnspacing=1.4)
+        svg = canvas.to_svg(figure, "time", title, text)
+    every = max(len(steps) // 12, 1)
+    some = sorted({*range(0, len(steps), every), len(steps) - 1})
+    rows = [
+        [
+            words.duration(seconds[i]),
+            words.usd(total[i]),
+            words.usd(at_risk[i]),
+            words.usd(budget[i]),
+        ]
+        for i in some
+    ]
+    return Chart(title, text, svg, ["After", "Spent", "At risk", "Budget"], rows)
+
+
+def latencies(tiers: Sequence[TierFacts]) -> Chart:
+    """How long the calls to each tier took: a hill per tier, with median and 95th percentile."""
+    shown = [(no, tier) for no, tier in enumerate(tiers) if sum(tier.latency_buckets)]
+    marks = [
+        tuple(percentile_ms(tier.latency_buckets, share) for share in (0.05, 0.5, 0.95, 0.99))
+        for _, tier in shown
+    ]
+    title = "How long calls took, by tier"
+    text = "Hills, one per tier. " + "; ".join(
+        f"{tier.name}: half within {words.latency(p50)}, 95 % within {words.latency(p95)}"
+        for (_, tier), (_, p50, p95, _) in zip(shown, marks, strict=True)
+    )
+    with canvas.drawing(1.0 + 0.55 * len(shown)) as (figure, axes):
+        ends = []
+        for place, ((no, tier), (_, p50, p95, _)) in enumerate(zip(shown, marks, strict=True)):
+            ends += _draw_hill(axes, tier.latency_buckets, place, canvas.tier_colour(no))
+            for at, style in ((p50, "-"), (p95, ":")):
+                axes.plot(
+                    [at, at],
+                    [place, place - 0.72],
+                    style,
+                    color=canvas.INK,
+                    linewidth=1.4,
+                )
+        axes.set_xscale("log")
+        axes.set_xlim(min(ends) / 1.1, max(ends) * 1.1)
+        axes.set_ylim(len(shown) - 0.85, -0.95)
+        axes.set_yticks(range(len(shown)), [words.cut(tier.name, 28) for _, tier in shown])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("time of a call (logarithmic); full line: median, dotted: 95th percentile")
+        _time_axis(axes.xaxis)
+        svg = canvas.to_svg(figure, "latency", title, f"{text}.")
+    rows = [
+        [tier.name, f"{sum(tier.latency_buckets):,}", *(words.latency(mark) for mark in one)]
+        for (_, tier), one in zip(shown, marks, strict=True)
+    ]
+    columns = ["Tier", "Calls", "5 % within", "Half within", "95 % within", "99 % within"]
+    return Chart(title, f"{text}.", svg, columns, rows)
+
+
+def _draw_hill(axes: Any, buckets: Sequence[int], place: int, colour: str) -> list[float]:
+    """Draw one; returns where it begins and ends, in milliseconds."""
+    from matplotlib.colors import to_rgba
+
+    first = next(i for i, count in enumerate(buckets) if count)
+    last = max(i for i, count in enumerate(buckets) if count)
+    highest = max(buckets)
+    x = [RATIO**i for i in range(first, last + 2)]
+    heights = [place - 0.78 * count / highest for count in buckets[first : last + 1]]
+    axes.fill_between(
+        x,
+        [place] * len(x),
+        [*heights, heights[-1]],
+        step="post",
+        facecolor=to_rgba(colour),
+        linewidth=0,
+    )
+    return [x[0], x[-1]]
+
+
+def _summed(amounts: Sequence[int]) -> list[int]:
+    total, sums = 0, []
+    for amount in amounts:
+        total += amount
+        sums.append(total)
+    return sums
+
+
+def _usd(amount: float) -> str:
+    return words.usd(words.to_nanousd(amount))
+
+
+def _time_unit(longest_s: float) -> tuple[str, float]:
+    for name, size in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
+        if longest_s > 2 * size:
+            return name, size
+    return "seconds", 1.0
+
+
+def _money_axis(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words.usd_tick(value)))
+    if axis.get_scale() == "log":
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+
+
+def _time_axis(axis: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words.latency(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def at_moment(text: str | None) -> datetime | None:
+    """A time as `status` gives it."""
+    return None if text is None else datetime.fromisoformat(text)
