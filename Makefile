@@ -76,7 +76,8 @@ rehearsal: $(INSTALLED)
 	    print(u.urlopen("http://127.0.0.1:8377/bill").read().decode())'; \
 	$(BIN)/cascade-batch down
 
-# Each prints its figures and ratios and keeps them in benchmarks/results.
+# Each prints its figures and ratios and keeps them in benchmarks/results. BENCH_ARGS are options of one of them,
+# such as: make bench-throughput BENCH_ARGS='--only "500 ms, 3 tiers"' (its other tools are installed in build/peers)
 BENCHMARKS := throughput cold_start budgets race kill quality coverage planner
 .PHONY: bench $(BENCHMARKS:%=bench-%)
 bench: $(BENCHMARKS:%=bench-%)
@@ -85,7 +86,7 @@ bench: $(BENCHMARKS:%=bench-%)
 # Scale takes a quarter of an hour and some GB of disk: it is not part of `bench`.
 .PHONY: bench-scale
 $(BENCHMARKS:%=bench-%) bench-scale: bench-%: $(INSTALLED)
-	$(BIN)/python -m benchmarks.$*
+	$(BIN)/python -m benchmarks.$* $(BENCH_ARGS)
 
 # Long, an hour: CASCADE_CHAOS_RUNS seeds, from CASCADE_CHAOS_SEED on, each with its own blows; then every blow
 # and every fault of a provider alone. What the runs gave is kept in benchmarks/results/chaos.json.
