@@ -1,0 +1,266 @@
+"""The ledger alone: rows per second that are reserved, settled and stored, beside a transaction per call.
+
+    python -m benchmarks.ledger [--rows 200000] [--seconds 5]
+
+Workers are processes with a connection each, as a job's are. Each claims chunks and takes turns of the
+product's ledger: one statement that settles the calls of the last turn, stores their answers and reserves for
+the next ones. The peer does what a careful person would write: for each call one transaction that reserves
+where there is money, and one that stores the answer and settles. Both commit durably, to the same server, on
+the same disk; nothing is asked of any model. After each run the audit has to agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.rig import BenchmarkError, Rig, record, rig
+from cascade_batch.domain.answer import Answer, Signals
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.money import Usage
+from cascade_batch.domain.row import Record
+from cascade_batch.domain.tier import Tier, TierPrice
+from cascade_batch.engine.chunk_rows import load_rows
+from cascade_batch.engine.submit import submit_job
+from cascade_batch.ledger import ChunkTurn, audit_job, claim_chunks, take_turn
+from cascade_batch.ledger.turn import Want
+from cascade_batch.local.stack import stack_status
+from cascade_batch.providers import freeze_price
+from cascade_batch.settings import Settings
+from cascade_batch.store.engine import libpq_url, make_engine
+from cascade_batch.store.migrate import upgrade
+
+WORKERS = (1, 4, 16)
+JOBS = (1, 16)
+CALLS_PER_TURN = 256
+"""About what a worker with 256 calls in flight settles at once."""
+CHUNKS_HELD = 4
+_LEASE_S = 600.0
+_COST_NANOUSD = 100
+_ROW_AT_A_TIME = """
+CREATE TABLE IF NOT EXISTS peer_balance (
+    job_id int PRIMARY KEY, budget bigint NOT NULL, spent bigint NOT NULL, reserved bigint NOT NULL,
+    CHECK (spent + reserved <= budget)) WITH (fillfactor = 20);
+CREATE TABLE IF NOT EXISTS peer_answer (
+    job_id int, row_no int, text text, cost bigint, PRIMARY KEY (job_id, row_no));
+TRUNCATE peer_balance, peer_answer;
+"""
+
+
+def _reader(rows: int) -> Any:
+    def read(*, check: Callable[[Record], None]) -> Iterator[Record]:
+        for line_no in range(1, rows + 1):
+            record = Record(custom_id=None, line_no=line_no, fields={"text": f"row {line_no}"})
+            check(record)
+            yield record
+
+    return read
+
+
+def _submit(engine: sa.Engine, name: str, rows: int) -> int:
+    tier = Tier(
+        name="small",
+        model="small",
+        base_url="http://127.0.0.1:9/v1",
+        price=TierPrice(input="0.15", output="0.6"),
+        max_output_tokens=4,
+    )
+    spec = JobSpec.model_validate(
+        {
+            "name": name,
+            "policy": "confidence",
+            "data": "data.jsonl",
+            "budget_nanousd": 10**14,
+            "prompt": "{{ text }}",
+            "tiers": (freeze_price(tier),),
+        }
+    )
+    return submit_job(engine, spec, _reader(rows)).job_id
+
+
+async def _work(url: str, owner: str) -> int:
+    """Claim, reserve, settle, until nothing is left; how many rows that were."""
+    rows = 0
+    connection = await psycopg.AsyncConnection.connect(libpq_url(url), autocommit=True)
+    async with connection:
+        while leases := await claim_chunks(
+            connection, owner=owner, tiers=["small"], lease_s=_LEASE_S, most=CHUNKS_HELD
+        ):
+            todo = {lease.chunk_id: await load_rows(connection, lease) for lease in leases}
+            turn_no = {lease.chunk_id: lease.turn_no for lease in leases}
+            held: dict[int, list[Want]] = {lease.chunk_id: [] for lease in leases}
+            while leases:
+                turns = []
+                for lease in leases:
+                    turn = ChunkTurn.under(lease, turn_no=turn_no[lease.chunk_id])
+                    for want in held[lease.chunk_id]:
+                        turn.settle(_answer(want.row_no), want)
+                    left = todo[lease.chunk_id]
+                    most = min(CALLS_PER_TURN // len(leases), len(left))
+                    turn.wants = [left.popleft().want for _ in range(most)]
+                    turn.state = "leased" if turn.wants else "done"
+                    rows += len(held[lease.chunk_id])
+                    turns.append(turn)
+                granted = await take_turn(connection, owner=owner, lease_s=_LEASE_S, turns=turns)
+                for turn in turns:
+                    if granted[turn.chunk_id].granted != len(turn.wants):
+                        raise BenchmarkError("a reservation was refused")
+                    turn_no[turn.chunk_id] += 1
+                    held[turn.chunk_id] = list(turn.wants)
+                leases = [one for one in leases if held[one.chunk_id]]
+    return rows
+
+
+def _answer(row_no: int) -> Answer:
+    return Answer(
+        row_no=row_no,
+        tier_no=0,
+        text="up",
+        value="up",
+        passed=None,
+        error=None,
+        finish_reason="stop",
+        usage=Usage(input_tokens=20, output_tokens=1),
+        cost_nanousd=_COST_NANOUSD,
+        latency_ms=20.0,
+        signals=Signals(),
+    )
+
+
+def _ours(url: str, number: int, barrier: Barrier, _seconds: float) -> int:
+    barrier.wait()
+    return asyncio.run(_work(url, f"worker-{number}"))
+
+
+def _peer(url: str, number: int, barrier: Barrier, seconds: float) -> int:
+    """A transaction to reserve and one to settle, for each call, on one job."""
+    rows = 0
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        barrier.wait()
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            reserved = connection.execute(
+                "UPDATE peer_balance SET reserved = reserved + 1000"
+                " WHERE job_id = 1 AND budget - spent - reserved >= 1000"
+            )
+            if reserved.rowcount != 1:
+                raise BenchmarkError("a reservation was refused")
+            with connection.transaction():
+                connection.execute(
+                    "INSERT INTO peer_answer VALUES (1, %s, 'up', 100)", [number * 10**7 + rows]
+                )
+                connection.execute(
+                    "UPDATE peer_balance SET reserved = reserved - 1000, spent = spent + 100"
+                    " WHERE job_id = 1"
+                )
+            rows += 1
+    return rows
+
+
+def _together(
+    work: Callable[[str, int, Barrier, float], int], url: str, workers: int, seconds: float
+) -> tuple[int, float]:
+    """Rows that all of them did, and the time from when they all were ready."""
+    context = multiprocessing.get_context("forkserver")
+    with context.Manager() as manager:
+        barrier = manager.Barrier(workers + 1)
+        with context.Pool(workers) as pool:
+            ends = [pool.apply_async(work, (url, n, barrier, seconds)) for n in range(workers)]
+            barrier.wait()
+            began = time.monotonic()
+            rows = sum(end.get() for end in ends)
+            return rows, time.monotonic() - began
+
+
+def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
+    """Ours beside the peer, for each number of workers and jobs."""
+    engine = make_engine(url)
+    upgrade(engine)
+    found = []
+    for workers in WORKERS:
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            connection.execute(_ROW_AT_A_TIME)
+            connection.execute("INSERT INTO peer_balance VALUES (1, %s, 0, 0)", [10**15])
+        done, took_s = _together(_peer, url, workers, seconds)
+        peer = done / took_s
+        for jobs in JOBS:
+            ids = [_submit(engine, f"{workers} {jobs} {n}", rows // jobs) for n in range(jobs)]
+            done, took_s = _together(_ours, url, workers, seconds)
+            if done != rows // jobs * jobs:
+                raise BenchmarkError(f"{done} rows were settled, not {rows}")
+            _require_in_order(engine, ids)
+            found.append(
+                {
+                    "workers": workers,
+                    "jobs": jobs,
+                    "rows_per_s": round(done / took_s),
+                    "row_at_a_time_per_s": round(peer),
+                    "ratio": round(done / took_s / peer, 1),
+                }
+            )
+    engine.dispose()
+    return found
+
+
+def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
+    for job_id in job_ids:
+        with engine.connect() as connection:
+            differences = audit_job(connection, job_id).differences
+        if differences:
+            raise BenchmarkError("; ".join(differences))
+
+
+def _database(one: Rig) -> str:
+    """A database of its own beside the stack's, so that no worker of the stack takes part."""
+    home = Path(one.environment["CASCADE_HOME"])
+    services = stack_status(Settings(database_url=None, redis_url=None, home=home)).services
+    if services is None:
+        raise BenchmarkError("the stack does not run")
+    with psycopg.connect(libpq_url(services.database_url), autocommit=True) as connection:
+        if connection.execute("SHOW synchronous_commit").fetchone() != ("on",):
+            raise BenchmarkError("the server does not commit durably")
+        connection.execute("CREATE DATABASE ledger_benchmark")
+    return str(
+        sa.make_url(services.database_url)
+        .set(database="ledger_benchmark")
+        .render_as_string(hide_password=False)
+    )
+
+
+def main() -> None:
+    """Measure, record, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for the peer")
+    given = parser.parse_args()
+    with rig() as one:
+        one.run("up")
+        found = measure(_database(one), given.rows, given.seconds)
+    record("ledger", {"rows": given.rows, "runs": found}, show=False)
+    table = Table(box=None)
+    for column in ("workers", "jobs", "rows/s", "a transaction per call: rows/s", "ratio"):
+        table.add_column(column, justify="right")
+    for run in found:
+        table.add_row(
+            str(run["workers"]),
+            str(run["jobs"]),
+            f"{run['rows_per_s']:,}",
+            f"{run['row_at_a_time_per_s']:,}",
+            f"{run['ratio']:.0f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
