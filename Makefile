@@ -78,10 +78,13 @@ rehearsal: $(INSTALLED)
 
 # Each prints its figures and ratios and keeps them in benchmarks/results. BENCH_ARGS are options of one of them,
 # such as: make bench-throughput BENCH_ARGS='--only "500 ms, 3 tiers"' (its other tools are installed in build/peers)
-BENCHMARKS := throughput ledger cold_start budgets race kill quality coverage planner
+BENCHMARKS := throughput ledger ingest_export cold_start budgets race kill quality coverage planner
 .PHONY: bench $(BENCHMARKS:%=bench-%)
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py
+
+.PHONY: bench-io
+bench-io: bench-ingest_export
 
 # Scale takes a quarter of an hour and some GB of disk: it is not part of `bench`.
 .PHONY: bench-scale

@@ -17,7 +17,6 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -35,9 +34,7 @@ from cascade_batch.engine.chunk_rows import load_rows
 from cascade_batch.engine.submit import submit_job
 from cascade_batch.ledger import ChunkTurn, audit_job, claim_chunks, take_turn
 from cascade_batch.ledger.turn import Want
-from cascade_batch.local.stack import stack_status
 from cascade_batch.providers import freeze_price
-from cascade_batch.settings import Settings
 from cascade_batch.store.engine import libpq_url, make_engine
 from cascade_batch.store.migrate import upgrade
 
@@ -89,7 +86,7 @@ def _submit(engine: sa.Engine, name: str, rows: int) -> int:
     return submit_job(engine, spec, _reader(rows)).job_id
 
 
-async def _work(url: str, owner: str) -> int:
+async def answer_all(url: str, owner: str) -> int:
     """Claim, reserve, settle, until nothing is left; how many rows that were."""
     rows = 0
     connection = await psycopg.AsyncConnection.connect(libpq_url(url), autocommit=True)
@@ -140,7 +137,7 @@ def _answer(row_no: int) -> Answer:
 
 def _ours(url: str, number: int, barrier: Barrier, _seconds: float) -> int:
     barrier.wait()
-    return asyncio.run(_work(url, f"worker-{number}"))
+    return asyncio.run(answer_all(url, f"worker-{number}"))
 
 
 def _peer(url: str, number: int, barrier: Barrier, seconds: float) -> int:
@@ -221,21 +218,14 @@ def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
             raise BenchmarkError("; ".join(differences))
 
 
-def _database(one: Rig) -> str:
-    """A database of its own beside the stack's, so that no worker of the stack takes part."""
-    home = Path(one.environment["CASCADE_HOME"])
-    services = stack_status(Settings(database_url=None, redis_url=None, home=home)).services
-    if services is None:
-        raise BenchmarkError("the stack does not run")
-    with psycopg.connect(libpq_url(services.database_url), autocommit=True) as connection:
+def own_database(one: Rig, name: str) -> str:
+    """A new database beside the stack's, so that no worker of the stack takes part; its URL."""
+    url = one.services().database_url
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
         if connection.execute("SHOW synchronous_commit").fetchone() != ("on",):
             raise BenchmarkError("the server does not commit durably")
-        connection.execute("CREATE DATABASE ledger_benchmark")
-    return str(
-        sa.make_url(services.database_url)
-        .set(database="ledger_benchmark")
-        .render_as_string(hide_password=False)
-    )
+        connection.execute(f"CREATE DATABASE {name}")
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def main() -> None:
@@ -246,7 +236,7 @@ def main() -> None:
     given = parser.parse_args()
     with rig() as one:
         one.run("up")
-        found = measure(_database(one), given.rows, given.seconds)
+        found = measure(own_database(one, "ledger_benchmark"), given.rows, given.seconds)
     record("ledger", {"rows": given.rows, "runs": found}, show=False)
     table = Table(box=None)
     for column in ("workers", "jobs", "rows/s", "a transaction per call: rows/s", "ratio"):

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from cascade_batch import __version__
-from cascade_batch.local.stack import stack_status
+from cascade_batch.local.stack import Services, StackStatus, stack_status
 from cascade_batch.providers.scripted import SpawnedProvider, spawn_provider
 from cascade_batch.settings import Settings
 
@@ -109,9 +109,22 @@ class Rig:
 
     def parts(self) -> dict[str, psutil.Process]:
         """The stack's processes: `supervisor`, `postgres`, `valkey`, `worker control`, `worker tier.X`."""
+        return {part.name: psutil.Process(part.pid) for part in self._stack().parts}
+
+    def services(self) -> Services:
+        """Where the stack's database and broker are.
+
+        Raises:
+            BenchmarkError: It does not run.
+        """
+        services = self._stack().services
+        if services is None:
+            raise BenchmarkError("the stack does not run")
+        return services
+
+    def _stack(self) -> StackStatus:
         home = Path(self.environment["CASCADE_HOME"])
-        status = stack_status(Settings(database_url=None, redis_url=None, home=home))
-        return {part.name: psutil.Process(part.pid) for part in status.parts}
+        return stack_status(Settings(database_url=None, redis_url=None, home=home))
 
     def workers(self) -> list[psutil.Process]:
         """Main processes and children of the tiers' workers."""

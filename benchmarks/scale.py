@@ -15,7 +15,6 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,6 @@ import sqlalchemy as sa
 from benchmarks.rig import BenchmarkError, Rig, command, provider, record, rig, write_tiers
 from cascade_batch.engine.status import job_status
 from cascade_batch.errors import JobNotFoundError
-from cascade_batch.local.stack import stack_status
-from cascade_batch.settings import Settings
 from cascade_batch.store.engine import make_engine
 
 JOB = "scale"
@@ -90,13 +87,8 @@ class _Watch:
     """What is seen of the job and of its machinery while it runs."""
 
     def __init__(self, one: Rig) -> None:
-        home = Path(one.environment["CASCADE_HOME"])
-        settings = Settings(database_url=None, redis_url=None, home=home)
-        services = stack_status(settings).services
-        if services is None:
-            raise BenchmarkError("the stack does not run")
         self._rig = one
-        self._engine = make_engine(services.database_url)
+        self._engine = make_engine(one.services().database_url)
         self._seen: list[tuple[float, int]] = []
         self._took_ms: list[float] = []
         self._memory_mib: dict[str, list[float]] = {}
