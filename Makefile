@@ -91,6 +91,11 @@ bench-io: bench-ingest_export
 $(BENCHMARKS:%=bench-%) bench-scale: bench-%: $(INSTALLED)
 	$(BIN)/python -m benchmarks.$* $(BENCH_ARGS)
 
+# Whether a ratio fell, against the results of the last commit.
+.PHONY: bench-check
+bench-check: $(INSTALLED)
+	$(BIN)/python -m benchmarks.regression $(BENCH_ARGS)
+
 # Long, an hour: CASCADE_CHAOS_RUNS seeds, from CASCADE_CHAOS_SEED on, each with its own blows; then every blow
 # and every fault of a provider alone. What the runs gave is kept in benchmarks/results/chaos.json.
 .PHONY: chaos
