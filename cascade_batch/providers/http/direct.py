@@ -103,11 +103,16 @@ class DirectConnections:
 
     async def _connect(self, origin: Origin) -> Connection:
         is_tls, host, port = origin
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            found = await self._addresses(host, port)
-            connected = await start_connection(
-                found, happy_eyeballs_delay=_STAGGER_S, interleave=1, loop=self._loop
-            )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                found = await self._addresses(host, port)
+                connected = await start_connection(
+                    found, happy_eyeballs_delay=_STAGGER_S, interleave=1, loop=self._loop
+                )
+        except (OSError, TimeoutError):
+            # It may have moved.
+            self._names.pop((host, port), None)
+            raise
         try:
             _, connection = await self._loop.create_connection(
                 lambda: Connection(self._loop, self._open.discard),

@@ -196,6 +196,21 @@ async def test_a_host_whose_first_address_does_not_answer(
         )
 
 
+async def test_a_host_that_moved_is_found_at_its_new_address(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+):
+    async with serving(GOOD) as server:
+        ports = iter([9, server.port])
+
+        async def resolve(*_: object, **__: object) -> list[object]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", next(ports)))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        url = f"http://moving.example:{server.port}/v1"
+        assert isinstance(await call(caller, url), Refused)
+        assert isinstance(await call(caller, url), Answered)
+
+
 async def test_tls_with_a_certificate_that_is_trusted_and_one_that_is_not(
     caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
