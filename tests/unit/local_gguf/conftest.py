@@ -20,8 +20,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of its own; no model server that was started for it is left behind."""
     monkeypatch.setenv("CASCADE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CASCADE_GGUF_THREADS", "1")
+    others = set(psutil.Process().children())  # servers of other tests
     yield tmp_path / "home"
-    _, alive = psutil.wait_procs(psutil.Process().children(), timeout=20)
+    started = set(psutil.Process().children()) - others
+    _, alive = psutil.wait_procs(started, timeout=20)
     for process in alive:
         process.kill()
     assert not alive, "a model server outlived those who used it"
