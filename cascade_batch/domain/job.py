@@ -117,6 +117,9 @@ class JobSpec(BaseModel):
     """Input columns in the order first seen; what the result view shows."""
     check_path: str | None = None
     """Folder that a `python:` check is imported from."""
+    cache: bool = True
+    """Whether a question that was answered already, in this job or by an earlier one, is answered by the same
+    words at no cost. False where every row is to be asked anew."""
 
     @field_validator("name")
     @classmethod

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-PARTITIONED = ("row", "answer", "verdict", "choice", "decision")
+PARTITIONED = ("row", "answer", "verdict", "choice", "decision", "follower")
 _LOCK_TIMEOUT = "5s"
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 METADATA = sa.MetaData(schema="cascade_store")
 _TIME = sa.TIMESTAMP(timezone=True)
-_PARTITION = re.compile(r"(row|answer|verdict|choice|decision)_\d+(_.*)?\Z")
+_PARTITION = re.compile(r"(row|answer|verdict|choice|decision|follower)_\d+(_.*)?\Z")
 
 
 def belongs_to_the_models(
@@ -67,6 +67,8 @@ JOB = sa.Table(
     sa.Column("plan_not_before", _TIME),
     sa.Column("plan_generation", sa.Integer, nullable=False, server_default="0"),
     sa.Column("frontier", JSONB(none_as_null=True)),
+    _count("saved_nanousd"),
+    sa.Column("rows_duplicate", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 
@@ -103,7 +105,16 @@ JOB_TIER = sa.Table(
     _count("spent_nanousd"),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False, server_default="{}"),
     _count("verdicts"),
+    sa.Column("key_no", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column("fingerprint", sa.LargeBinary),
+    sa.Column("judge_print", sa.LargeBinary),
+    _count("cached"),
     _job_fk("job_tier"),
+)
+sa.Index(
+    "job_tier_fingerprint_idx",
+    JOB_TIER.c.fingerprint,
+    postgresql_where=sa.text("fingerprint IS NOT NULL"),
 )
 
 ROW = sa.Table(
@@ -118,6 +129,7 @@ ROW = sa.Table(
     sa.Column("input", JSONB, nullable=False),
     sa.Column("input_bytes", sa.Integer),
     sa.Column("stratum", sa.Integer),
+    sa.Column("request_key", sa.LargeBinary),
     postgresql_partition_by="LIST (job_id)",
 )
 
@@ -150,6 +162,7 @@ ANSWER = sa.Table(
     sa.Column("signals", JSONB),
     sa.Column("matches_gold", sa.Boolean),
     _count("value_key"),
+    sa.Column("saved_nanousd", sa.BigInteger),
     postgresql_partition_by="LIST (job_id)",
 )
 
@@ -173,6 +186,7 @@ VERDICT = sa.Table(
     sa.Column("text", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("finish_reason", sa.Text),
+    sa.Column("saved_nanousd", sa.BigInteger),
     postgresql_partition_by="LIST (job_id)",
 )
 
@@ -185,6 +199,15 @@ CHOICE = sa.Table(
     sa.Column("sample_no", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("quality", sa.REAL),
     sa.Column("error", sa.Text),
+    postgresql_partition_by="LIST (job_id)",
+)
+
+FOLLOWER = sa.Table(
+    "follower",
+    METADATA,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("row_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("leader_no", sa.Integer, nullable=False),
     postgresql_partition_by="LIST (job_id)",
 )
 

@@ -100,7 +100,8 @@ class Bench:
         """Store a job; returns its name.
 
         Unless another policy is asked for, it is `confidence`: all rows are drafted at once, and what is
-        left of the money is spent on them. The planner's own waves are for tests of the planner.
+        left of the money is spent on them. The planner's own waves are for tests of the planner. And every
+        row is asked: what need not be is for tests of the cache.
         """
         spec = JobSpec.model_validate(
             {
@@ -110,6 +111,7 @@ class Bench:
                 "budget_nanousd": budget_nanousd,
                 "prompt": "{{ text }}",
                 "tiers": tuple(tiers),
+                "cache": False,
                 **more,
             }
         )
