@@ -9,7 +9,7 @@ import click
 from cascade_batch.cli.frame import EXIT_FAILED, Command
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json
-from cascade_batch.cli.services import services
+from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 from cascade_batch.errors import UsageError
 
@@ -24,20 +24,14 @@ def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None
 
     Prints OK and exits with 0 if everything agrees, else says what differs and exits with 1.
     """
-    from cascade_batch.engine.jobs import find_job
-    from cascade_batch.ledger import audit_job, sum_write_offs
+    from cascade_batch.client.reading import read_audit
 
     try:
         bill_nanousd = None if bill is None else usd_to_nanousd(bill)
     except ValueError as error:
         raise UsageError(f"--bill: {error}.", hint="Write dollars, for example 12.50.") from None
     with services() as service:
-        with service.engine.connect() as connection:
-            job_id = find_job(connection, job).job_id
-        # The audit sets its own isolation level, which only a fresh transaction can take.
-        with service.engine.connect() as connection:
-            report = audit_job(connection, job_id, bill_nanousd=bill_nanousd)
-            lost = sum_write_offs(connection, job_id)
+        report, lost = read_audit(service.engine, job, bill_nanousd=bill_nanousd)
     if as_json:
         print_json(
             {

@@ -6,11 +6,10 @@ import shlex
 
 import click
 
-from cascade_batch.cli.expectation import added_money_text
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
-from cascade_batch.cli.output import account_name
-from cascade_batch.cli.services import services
+from cascade_batch.client.expectation import added_money_text
+from cascade_batch.client.services import account_name, services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 from cascade_batch.errors import UsageError
 

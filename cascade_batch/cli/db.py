@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cascade_batch.cli.frame import Group, say
-from cascade_batch.cli.services import database, running_settings
+from cascade_batch.client.services import database, running_settings
 
 
 @click.group(cls=Group)

@@ -7,7 +7,7 @@ import click
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json, print_table
-from cascade_batch.cli.services import services
+from cascade_batch.client.services import services
 
 
 @click.command(cls=Command)

@@ -10,7 +10,7 @@ import sys
 import click
 
 from cascade_batch.cli.frame import Command, say
-from cascade_batch.cli.services import running_settings
+from cascade_batch.client.services import running_settings
 from cascade_batch.errors import UsageError
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

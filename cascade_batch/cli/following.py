@@ -6,7 +6,7 @@ import shlex
 
 from cascade_batch.cli.frame import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OUT_OF_MONEY, say, warn
 from cascade_batch.cli.progress import Status, follow
-from cascade_batch.cli.services import Services
+from cascade_batch.client.services import Services
 from cascade_batch.domain.job import JobState
 
 

@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 
-from cascade_batch.cli.expectation import answers_name, answers_text, next_money_text, quality_name
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
-from cascade_batch.cli.output import print_json, print_table, quality_text
-from cascade_batch.cli.services import services
+from cascade_batch.cli.output import print_json, print_table
+from cascade_batch.client.expectation import (
+    answers_name,
+    answers_text,
+    next_money_text,
+    quality_name,
+    quality_text,
+)
+from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 
 _OWN = "this job's budget"

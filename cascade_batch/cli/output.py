@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -66,21 +65,8 @@ def print_table(
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def quality_text(quality: float | None) -> str:
-    """A quality as people read it; `-` where it is not known."""
-    return "-" if quality is None else f"{quality:.3f}"
-
-
 def latency_text(ms: float | None) -> str:
     """A latency as people read it; `-` where it is not known."""
     if ms is None:
         return "-"
     return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"
-
-
-def account_name() -> str | None:
-    """Who runs this command, for the ledger; None for an account without a name, as in many containers."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return None

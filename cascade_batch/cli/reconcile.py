@@ -9,8 +9,8 @@ import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
-from cascade_batch.cli.output import account_name, print_json, print_table, usd
-from cascade_batch.cli.services import services
+from cascade_batch.cli.output import print_json, print_table, usd
+from cascade_batch.client.services import account_name, services
 from cascade_batch.domain.money import format_usd
 from cascade_batch.errors import UsageError
 

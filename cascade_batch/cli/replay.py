@@ -12,7 +12,8 @@ import click
 
 from cascade_batch.cli.frame import EXIT_FAILED, Command, warn
 from cascade_batch.cli.options import json_option
-from cascade_batch.cli.output import print_json, print_table, quality_text, usd
+from cascade_batch.cli.output import print_json, print_table, usd
+from cascade_batch.client.expectation import quality_text
 from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:

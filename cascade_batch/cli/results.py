@@ -11,11 +11,11 @@ import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
+from cascade_batch.client.services import services
 from cascade_batch.errors import CascadeError
 
 if TYPE_CHECKING:
     from cascade_batch.results.reading import Result
-from cascade_batch.cli.services import services
 
 
 @click.command(cls=Command)

@@ -8,7 +8,7 @@ import click
 
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
-from cascade_batch.cli.services import services
+from cascade_batch.client.services import services
 
 
 @click.command(cls=Command)

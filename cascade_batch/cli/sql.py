@@ -12,7 +12,7 @@ import click
 from cascade_batch.cli.frame import Command
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import print_json, print_table
-from cascade_batch.cli.services import running_settings, services
+from cascade_batch.client.services import running_settings, services
 from cascade_batch.errors import UsageError
 
 

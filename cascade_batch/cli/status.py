@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cascade_batch.cli.expectation import next_money_text
 from cascade_batch.cli.frame import Command
 from cascade_batch.cli.options import json_option
-from cascade_batch.cli.output import latency_text, print_json, print_table, quality_text
-from cascade_batch.cli.services import services
+from cascade_batch.cli.output import latency_text, print_json, print_table
+from cascade_batch.client.expectation import next_money_text, quality_text
+from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 
 _REASONS = 3

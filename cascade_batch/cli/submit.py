@@ -11,9 +11,8 @@ import click
 from cascade_batch.cli.frame import Command, say, warn
 from cascade_batch.cli.options import job_options, json_option
 from cascade_batch.cli.output import print_json, usd
-from cascade_batch.cli.services import Services, services
+from cascade_batch.client.services import Services, services
 from cascade_batch.domain.money import format_usd
-from cascade_batch.errors import JobExistsError
 
 if TYPE_CHECKING:
     from cascade_batch.engine.spec_files import JobRequest
@@ -79,9 +78,8 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
 
 
 def _submit(service: Services, request: JobRequest) -> Submission:
+    from cascade_batch.client.submission import store_job
     from cascade_batch.datasets import read_records
-    from cascade_batch.engine.names import unused_name
-    from cascade_batch.engine.submit import submit_job
 
     left_out = 0
 
@@ -90,27 +88,13 @@ def _submit(service: Services, request: JobRequest) -> Submission:
         left_out += 1
         warn(f"left out: {error}")
 
-    spec = request.spec
-    publisher = service.publisher()
-    while True:
-        if not request.name_is_explicit:
-            with service.engine.connect() as connection:
-                spec = spec.model_copy(update={"name": unused_name(connection, request.spec.name)})
-        on_bad_or_none = on_bad if request.skip_bad else None
-        read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
-        try:
-            submission = submit_job(service.engine, spec, read)
-        except JobExistsError:
-            # The name is looked at before the first record is read, so nothing is lost.
-            if request.name_is_explicit:
-                raise
-            continue
-        break
-    publisher.publish_chunks(submission.notices)
+    on_bad_or_none = on_bad if request.skip_bad else None
+    read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
+    submission = store_job(service, request, read)
     without = f" ({left_out:,} records left out)" if left_out else ""
     say(
         f"Job {submission.name!r}: {submission.rows:,} rows{without},"
-        f" a budget of {format_usd(spec.budget_nanousd)}."
+        f" a budget of {format_usd(request.spec.budget_nanousd)}."
     )
     return submission
 

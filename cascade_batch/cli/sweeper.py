@@ -8,7 +8,7 @@ import threading
 import click
 
 from cascade_batch.cli.frame import Command, say
-from cascade_batch.cli.services import own_settings
+from cascade_batch.client.services import own_settings
 
 
 @click.command(cls=Command)

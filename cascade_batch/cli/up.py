@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cascade_batch.cli.frame import Command, say
-from cascade_batch.cli.services import running_settings
+from cascade_batch.client.services import running_settings
 from cascade_batch.settings import settings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cascade_batch.cli.frame import Command
-from cascade_batch.cli.services import own_settings
+from cascade_batch.client.services import own_settings
 from cascade_batch.errors import UsageError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from cascade_batch.cli.output import latency_text, print_json, print_table, quality_text, usd
+from cascade_batch.cli.output import latency_text, print_json, print_table, usd
+from cascade_batch.client.expectation import quality_text
 
 
 def test_money_in_json_has_all_its_digits(capsys):

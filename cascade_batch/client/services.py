@@ -1,7 +1,8 @@
-"""The services that a command works with: the user's own, or the embedded stack, which it starts."""
+"""The services that a face works with: the user's own, or the embedded stack, which it starts."""
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """Database and broker as one command sees them; made by `services`.
+    """Database and broker as a command or a call sees them; made by `services`.
 
     Attributes:
         settings: With both URLs set, whether they are the user's or the embedded stack's.
@@ -164,3 +165,11 @@ def database(ready: Settings) -> Iterator[sa.Engine]:
         raise
     finally:
         engine.dispose()
+
+
+def account_name() -> str | None:
+    """Who runs this process, for the ledger; None for an account without a name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None

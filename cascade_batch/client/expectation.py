@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from cascade_batch.cli.output import quality_text
 from cascade_batch.domain.money import NANOUSD_PER_USD, nanousd_to_usd, usd_to_nanousd
 
 Frontier = dict[str, Any]
@@ -14,6 +13,11 @@ Frontier = dict[str, Any]
 _STEP_SHARE = 10
 """A dollar is no small step to a small job: then the next step is this part of its budget."""
 _HARDLY_ANY = 0.05
+
+
+def quality_text(quality: float | None) -> str:
+    """A quality as people read it; `-` where it is not known."""
+    return "-" if quality is None else f"{quality:.3f}"
 
 
 def quality_name(frontier: Frontier) -> str:

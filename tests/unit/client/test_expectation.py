@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cascade_batch.cli.expectation import added_money_text, next_money_text
+from cascade_batch.client.expectation import added_money_text, next_money_text
 from cascade_batch.domain.money import usd_to_nanousd
 
 
