@@ -34,13 +34,22 @@ class DataError(UsageError):
 
     Args:
         source: The file's name as the user gave it (`-` for standard input).
-        line_no: Line of the file, counted from 1 (for Parquet: the record's number, from 1).
+        line_no: Line of the file, counted from 1 (for Parquet, and what comes from a program: the
+            record's number, from 1).
+        where: What the place is called; None: `source:line_no`.
     """
 
     def __init__(
-        self, reason: str, *, source: str, line_no: int | None = None, hint: str | None = None
+        self,
+        reason: str,
+        *,
+        source: str,
+        line_no: int | None = None,
+        where: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        where = source if line_no is None else f"{source}:{line_no}"
+        if where is None:
+            where = source if line_no is None else f"{source}:{line_no}"
         super().__init__(f"{where}: {reason}", hint=hint)
         self.reason = reason
         self.source = source

@@ -22,7 +22,8 @@ Memory: a buffer, the record at hand (up to `MAX_ROW_BYTES`), and about 20 bytes
 brings an id of its own, for finding duplicates.
 """
 
+from cascade_batch.datasets.in_memory import InMemory
 from cascade_batch.datasets.reading import check_source, read_records
 from cascade_batch.datasets.records import MAX_DEPTH, MAX_ROW_BYTES
 
-__all__ = ["MAX_DEPTH", "MAX_ROW_BYTES", "check_source", "read_records"]
+__all__ = ["MAX_DEPTH", "MAX_ROW_BYTES", "InMemory", "check_source", "read_records"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -55,11 +56,11 @@ class IdsTaken:
     """The ids of a data set's rows so far.
 
     Args:
-        unit: What `line_no` counts, for messages: `line` or `record`.
+        called: What messages call the place of a `line_no`: `line 3`.
     """
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
+    def __init__(self, called: Callable[[int], str]) -> None:
+        self._called = called
         self._fingerprints = _Fingerprints()
         # Until a record brings an id, row numbers can't clash, and only their lines are kept: the
         # begin of every stretch in which line and row number go up together.
@@ -84,7 +85,7 @@ class IdsTaken:
         )
         if not earlier:
             return
-        place = f"{self._unit} {earlier}"
+        place = self._called(earlier)
         if custom_id is None:
             raise BadRecordError(
                 f"the record has no id, and its row number {text!r} is the id of {place}",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -35,16 +36,13 @@ def parquet_rows(source: str, report: Report) -> Iterator[tuple[int, dict[str, A
         DataError: The file can't be read, two columns share a name, or one holds bytes.
     """
     check_file(source)
-    record_no = 0
-    for batch in _batches(source):
-        for values in _rows_of(batch):
-            record_no += 1
-            try:
-                fields = _json_object(values)
-            except BadRecordError as bad:
-                report(bad.at(source, record_no))
-            else:
-                yield record_no, fields
+    for record_no, values in enumerate(chain.from_iterable(map(rows_of, _batches(source))), 1):
+        try:
+            fields = json_object(values)
+        except BadRecordError as bad:
+            report(bad.at(source, record_no))
+        else:
+            yield record_no, fields
 
 
 def _batches(source: str) -> Iterator[Any]:
@@ -58,7 +56,7 @@ def _batches(source: str) -> Iterator[Any]:
             pa.OSFile(source, "rb") as raw,
             parquet.ParquetFile(raw, pre_buffer=False, buffer_size=2**20) as file,
         ):
-            _check_schema(file.schema_arrow, source)
+            check_schema(file.schema_arrow, source)
             meta = file.metadata
             total_bytes = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
             row_bytes = max(1, total_bytes // max(1, meta.num_rows))
@@ -68,7 +66,12 @@ def _batches(source: str) -> Iterator[Any]:
         raise unreadable(source, error) from None
 
 
-def _check_schema(schema: Any, source: str) -> None:
+def check_schema(schema: Any, source: str) -> None:
+    """Refuse columns that no record can be made of.
+
+    Raises:
+        DataError: Two columns share a name, or one holds bytes.
+    """
     for name, times in Counter(schema.names).items():
         if times > 1:
             raise DataError(
@@ -100,7 +103,8 @@ def _holds_bytes(kind: Any) -> bool:
     return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
 
 
-def _rows_of(batch: Any) -> Iterator[dict[str, Any] | Exception]:
+def rows_of(batch: Any) -> Iterator[dict[str, Any] | Exception]:
+    """Rows of a record batch as Python values; the error in place of a row that has none."""
     try:
         yield from batch.to_pylist()
         return
@@ -114,13 +118,21 @@ def _rows_of(batch: Any) -> Iterator[dict[str, Any] | Exception]:
             yield error
 
 
-def _json_object(values: dict[str, Any] | Exception) -> dict[str, Any]:
+def json_object(values: dict[str, Any] | Exception) -> dict[str, Any]:
+    """A record as JSON Lines would have brought it.
+
+    Args:
+        values: As `rows_of` gives them; numpy's scalars and arrays may be among them.
+
+    Raises:
+        BadRecordError: A value has no JSON form, or the record is too long or too deep.
+    """
     if isinstance(values, LookupError):
         raise BadRecordError(f"a value is of a time zone that is not known: {values}")
     if isinstance(values, Exception):
         raise BadRecordError(f"a value has no JSON form: {values}")
     try:
-        text = orjson.dumps(values, default=_json_value)
+        text = orjson.dumps(values, default=_json_value, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError as error:
         raise BadRecordError(f"a value has no JSON form: {error}") from None
     if len(text) > MAX_ROW_BYTES:
@@ -132,7 +144,20 @@ def _json_value(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.isoformat() if value == value else None  # noqa: PLR0124  # pandas' NaT differs
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if type(value).__module__.partition(".")[0] in ("numpy", "pandas"):
+        return _of_numpy(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
+def _of_numpy(value: Any) -> object:
+    """What orjson does not know of numpy and pandas: arrays of objects, durations, what stands for none."""
+    if type(value).__name__ == "NAType":
+        return None
+    if type(value).__name__ in ("ndarray", "timedelta64"):
+        plain: object = value.tolist()
+        if not isinstance(plain, int):  # a duration in units that Python has not, or none at all
+            return plain
     raise TypeError(f"{type(value).__name__} {value!r}")

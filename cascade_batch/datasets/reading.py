@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cascade_batch.datasets.csv_rows import csv_rows
@@ -46,12 +48,52 @@ def read_records(
             (missing, a folder, damaged, without any usable record, columns without names); upon
             iteration.
     """
+    kind, packing = _format_of(source)
+    unit = "record" if kind == ".parquet" else "line"
+    origin = Origin(
+        name=source,
+        rows=partial(_rows, source, kind, packing),
+        called=lambda line_no: f"{unit} {line_no}",
+        where=lambda line_no: f"{source}:{line_no}",
+    )
+    return records_of(origin, limit=limit, on_bad=on_bad, check=check)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where records come from.
+
+    Attributes:
+        name: What messages call the whole of it.
+        rows: Gives number (from 1) and fields of every usable record.
+        called: What messages call a record of this number: `line 3`.
+        where: What an error about it begins with: `data.jsonl:3`.
+    """
+
+    name: str
+    rows: Callable[[Report], Generator[tuple[int, dict[str, Any]], None, None]]
+    called: Callable[[int], str]
+    where: Callable[[int], str]
+
+
+def records_of(
+    origin: Origin,
+    *,
+    limit: int | None = None,
+    on_bad: Callable[[DataError], None] | None = None,
+    check: Callable[[Record], None] | None = None,
+) -> Iterator[Record]:
+    """Stream the records of an origin; for the rest, see `read_records`.
+
+    Raises:
+        UsageError: The limit is not positive; upon the call.
+        DataError: A record, or all of them, can't be used; upon iteration.
+    """
     if limit is not None and limit < 1:
         raise UsageError(
             f"The limit is {limit}, which leaves no row.", hint="Give a limit of 1 or more."
         )
-    kind, packing = _format_of(source)
-    return _records(source, kind, packing, limit, on_bad, check)
+    return _records(origin, limit, on_bad, check)
 
 
 def check_source(source: str) -> None:
@@ -86,9 +128,7 @@ def _format_of(source: str) -> tuple[str, str]:
 
 
 def _records(
-    source: str,
-    kind: str,
-    packing: str,
+    origin: Origin,
     limit: int | None,
     on_bad: Callable[[DataError], None] | None,
     check: Callable[[Record], None] | None,
@@ -102,9 +142,9 @@ def _records(
             raise error
         on_bad(error)
 
-    ids = IdsTaken("record" if kind == ".parquet" else "line")
+    ids = IdsTaken(origin.called)
     row_no = 0
-    with closing(_rows(source, kind, packing, report)) as rows:
+    with closing(origin.rows(report)) as rows:
         for line_no, fields in rows:
             try:
                 record = Record(custom_id_of(fields), line_no, fields)
@@ -112,7 +152,7 @@ def _records(
                     _checked(record, check)
                 ids.take(record.custom_id, row_no, line_no)
             except BadRecordError as bad:
-                report(bad.at(source, line_no))
+                report(bad.at(origin.name, line_no, origin.where(line_no)))
                 continue
             yield record
             row_no += 1
@@ -122,7 +162,7 @@ def _records(
         found = (
             f"no record can be used ({bad_records} bad)" if bad_records else "it holds no record"
         )
-        raise DataError(found, source=source, hint="A job needs at least one row.")
+        raise DataError(found, source=origin.name, hint="A job needs at least one row.")
 
 
 def _checked(record: Record, check: Callable[[Record], None]) -> None:

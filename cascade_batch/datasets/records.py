@@ -32,11 +32,11 @@ class BadRecordError(Exception):
         self.reason = reason
         self.hint = hint
 
-    def at(self, source: str, line_no: int) -> DataError:
-        """The error that a user sees."""
+    def at(self, source: str, line_no: int, where: str | None = None) -> DataError:
+        """The error that a user sees; `where` is as for `DataError`."""
         skip = "leave bad records out with --skip-bad."
         hint = f"{self.hint} Or {skip}" if self.hint else f"Mend the record, or {skip}"
-        return DataError(self.reason, source=source, line_no=line_no, hint=hint)
+        return DataError(self.reason, source=source, line_no=line_no, where=where, hint=hint)
 
 
 def object_of(text: bytes) -> dict[str, Any]:

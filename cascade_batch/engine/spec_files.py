@@ -7,7 +7,7 @@ wrong before the data is read is found here, all at once where possible.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from cascade_batch.engine.tier_files import (
     read_tiers_file,
 )
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource, short_path, user_path
+from cascade_batch.engine.yaml_source import GivenInCode, YamlSource, short_path, user_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import compile_prompt
 from cascade_batch.quality import make_judge
@@ -44,8 +44,9 @@ class JobOptions:
         job_file: A job file, or a folder that holds `job.yaml`.
         budget: Dollars, as written.
         tiers_file: A tiers file.
+        tiers: The tiers themselves, each with the keys of a tiers file; for programs.
         prompt: A template, or `@FILE`.
-        output: What `output:` of a job file takes, as YAML text, or `@FILE`.
+        output: What `output:` of a job file takes, as YAML text, as `@FILE`, or as parsed.
         limit: Take this many rows from the start of the data only.
         skip_bad: Leave out records that can't be used, instead of refusing the data set.
     """
@@ -54,9 +55,10 @@ class JobOptions:
     job_file: Path | None = None
     budget: str | None = None
     tiers_file: Path | None = None
+    tiers: Sequence[Mapping[str, Any]] | None = None
     system: str | None = None
     prompt: str | None = None
-    output: str | None = None
+    output: str | Mapping[str, Any] | None = None
     gold: str | None = None
     gold_use: str | None = None
     strata: str | None = None
@@ -249,6 +251,8 @@ class _Reader:
         given = self.options.output
         if given is None:
             return self.file.output
+        if not isinstance(given, str):
+            return validate(Output, given, GivenInCode(), ("output",))
         text = prompt_text(given, self.cwd, where="--output")
         source = YamlSource(text, "--output")
         value = _choices_as_written({"output": source.value}, source, ())["output"]
@@ -273,6 +277,9 @@ class _Reader:
         modules = self.folder
         if self.options.tiers_file is not None:
             return read_tiers_file(self.cwd / self.options.tiers_file, python_path=modules)
+        if self.options.tiers is not None:
+            given_tiers = self.options.tiers
+            return make_tiers(GivenInCode(), given_tiers, folder=self.cwd, python_path=modules)
         given = self.file.tiers
         if isinstance(given, list) and self.source is not None:
             return make_tiers(self.source, given, folder=self.folder, python_path=modules)
@@ -291,8 +298,8 @@ class _Reader:
         hint = "If you trust who wrote it, add --allow-python-checks."
         if self.options.check is None and (check or "").startswith("python:"):
             raise UsageError(f"{self._place('check')}: {check} runs code of the job's.", hint=hint)
-        of_job = self.options.tiers_file is None and self.file.tiers is not None
-        for tier in tiers if of_job else ():
+        of_job = self.options.tiers_file is None and self.options.tiers is None
+        for tier in tiers if of_job and self.file.tiers is not None else ():
             if tier.api == "python":
                 raise UsageError(
                     f"{self._place('tiers')}: tier {tier.name!r} runs code of the job's"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ import platformdirs
 
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.yaml_models import refuse_secrets, validate
-from cascade_batch.engine.yaml_source import YamlSource, read_text, short_path, user_path
+from cascade_batch.engine.yaml_source import Source, YamlSource, read_text, short_path, user_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import MAX_PROMPT_CHARS, compile_prompt
 from cascade_batch.providers.prices import freeze_price
@@ -79,7 +79,7 @@ def read_tiers_file(path: Path, *, python_path: Path) -> tuple[Tier, ...]:
 
 
 def make_tiers(
-    source: YamlSource, value: list[Any], *, folder: Path, python_path: Path
+    source: Source, value: Sequence[Any], *, folder: Path, python_path: Path
 ) -> tuple[Tier, ...]:
     """Check and price a list of tiers that stands under the key `tiers` of a source.
 
@@ -127,7 +127,7 @@ def order_warnings(tiers: tuple[Tier, ...]) -> list[str]:
 
 
 def _complete(
-    source: YamlSource, path: tuple[str | int, ...], tier: Tier, *, folder: Path, python_path: Path
+    source: Source, path: tuple[str | int, ...], tier: Tier, *, folder: Path, python_path: Path
 ) -> Tier:
     changes: dict[str, Any] = {}
     if tier.prompt is not None:
@@ -158,7 +158,7 @@ def prompt_text(given: str, folder: Path, *, where: str) -> str:
     return read_text(path, where, f"the prompt's file {short_path(path)}", MAX_PROMPT_CHARS)
 
 
-def _at(source: YamlSource, path: tuple[str | int, ...], make: Callable[[], Made]) -> Made:
+def _at(source: Source, path: tuple[str | int, ...], make: Callable[[], Made]) -> Made:
     try:
         return make()
     except UsageError as error:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cascade_batch.engine.yaml_source import YamlSource
+from cascade_batch.engine.yaml_source import Source
 from cascade_batch.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,7 +46,7 @@ _MOVED = {
 def validate(
     model: type[Model],
     value: Any,
-    source: YamlSource,
+    source: Source,
     path: Sequence[str | int] = (),
     *,
     hidden: frozenset[str] = frozenset(),
@@ -85,7 +85,7 @@ def validate(
     raise UsageError("\n".join(shown))
 
 
-def refuse_secrets(source: YamlSource, value: Any, path: tuple[str | int, ...] = ()) -> None:
+def refuse_secrets(source: Source, value: Any, path: tuple[str | int, ...] = ()) -> None:
     """Look for API keys that were written into a file by mistake.
 
     Raises:
@@ -125,7 +125,7 @@ def _called(path: Sequence[str | int]) -> str:
 
 
 def _unknown_key(
-    source: YamlSource, path: Sequence[str | int], key: str, allowed: Sequence[str]
+    source: Source, path: Sequence[str | int], key: str, allowed: Sequence[str]
 ) -> str:
     where = source.where((*path, key), key=True)
     text = f"{where}: unknown key {key!r}"
@@ -140,7 +140,7 @@ def _unknown_key(
 
 
 def _describe(
-    source: YamlSource, path: Sequence[str | int], model: type[BaseModel], error: ErrorDetails
+    source: Source, path: Sequence[str | int], model: type[BaseModel], error: ErrorDetails
 ) -> str:
     steps = (*path, *error["loc"])
     if error["type"] == "extra_forbidden":

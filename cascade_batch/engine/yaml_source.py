@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -68,6 +68,21 @@ def _construct_int(loader: Any, node: yaml.ScalarNode) -> int:
 
 
 _Loader.add_constructor(f"{_TAG}int", _construct_int)
+
+
+class Source(Protocol):
+    """What values were taken from, and what messages call their places."""
+
+    def where(self, path: Steps = (), *, key: bool = False) -> str:
+        """Where a value stands, or its key."""
+
+
+class GivenInCode:
+    """Values that a program gave; their names (`tiers[0].price`) are place enough."""
+
+    def where(self, path: Steps = (), *, key: bool = False) -> str:  # noqa: ARG002  # as of `Source`
+        """Whom the values were given to."""
+        return "submit()"
 
 
 class YamlSource:
