@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from cascade_batch.errors import CascadeError
 
@@ -38,10 +39,12 @@ class Group(click.Group):
 
 
 class Lazy(NamedTuple):
-    """Where a command is (`module:name`), and the line that help shows without importing it."""
+    """Where a command is (`module:name`), and what help shows without importing it: its line, and under
+    which heading."""
 
     place: str
     summary: str
+    section: str = "Commands"
 
 
 class LazyGroup(click.Group):
@@ -69,6 +72,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which one may be meant."""
         name = args[0]
+        if ctx.resilient_parsing:  # what is being completed may well be wrong so far
+            return super().resolve_command(ctx, args)
         if name not in self.lazy and not name.startswith("-"):
             close = difflib.get_close_matches(name, self.lazy, n=1)
             meant = f" Did you mean '{close[0]}'?" if close else ""
@@ -76,9 +81,26 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands from the table, importing none of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in self.lazy.items()])
+        """List the commands from the table under their headings, importing none of them."""
+        width = max(map(len, self.lazy))
+        for section in dict.fromkeys(entry.section for entry in self.lazy.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), entry.summary)
+                        for name, entry in self.lazy.items()
+                        if entry.section == section
+                    ]
+                )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands from the table, importing none of them; this group's own options."""
+        found = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self.lazy.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; failures become a few words on stderr and an exit code."""
@@ -116,7 +138,7 @@ class LazyGroup(click.Group):
 
 def show_error(error: CascadeError) -> None:
     """Show what is wrong and what to do next on stderr."""
-    click.echo(click.style("Error: ", fg="red", bold=True) + printable(error.message), err=True)
+    click.echo(_coloured("Error: ", "red") + printable(error.message), err=True)
     if error.hint:
         click.echo(printable(error.hint), err=True)
 
@@ -128,7 +150,14 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Say on stderr what looks wrong but stops nothing."""
-    click.echo(click.style("Warning: ", fg="yellow") + printable(text), err=True)
+    click.echo(_coloured("Warning: ", "magenta") + printable(text), err=True)
+
+
+def _coloured(text: str, colour: str) -> str:
+    """In colour where colours are wanted; `click.echo` drops it where there is no terminal."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return click.style(text, fg=colour, bold=True)
 
 
 def printable(text: str) -> str:

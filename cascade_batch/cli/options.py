@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
+from cascade_batch.cli.completion import complete_files, complete_jobs
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-job_argument = click.argument("job", metavar="JOB")
+job_argument = click.argument("job", metavar="JOB", shell_complete=complete_jobs)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
@@ -20,7 +22,7 @@ _FILE = click.Path(path_type=Path)
 def job_options(function: F) -> F:
     """Options that say what a job is; each stands for the key of a job file and wins over it."""
     decorators = [
-        click.argument("data", required=False),
+        click.argument("data", required=False, shell_complete=complete_files),
         click.option("--job", "job_file", type=_FILE, metavar="FILE", help="Read a job file."),
         click.option("--budget", metavar="USD", help="Never spend more than these dollars."),
         click.option(

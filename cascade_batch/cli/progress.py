@@ -1,38 +1,46 @@
-"""Following a job: a live display on a terminal, a plain line every few seconds elsewhere.
+"""Following a job: a live display on a terminal, a plain line now and then elsewhere.
 
-Both are drawn from the object that `status JOB --json` prints and go to standard error.
+Both go to standard error. A plain line is for logs: no control codes, and fewer of them the longer it takes.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from cascade_batch.cli.frame import printable, say
-from cascade_batch.cli.output import latency_text
+from cascade_batch.cli.frame import say
+from cascade_batch.cli.money import money_parts
+from cascade_batch.cli.pace import Pace, Status, left_text, rate_text
+from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
 from cascade_batch.domain.job import JobState
-from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.text import Text
 
-Status = Mapping[str, Any]
+    from cascade_batch.engine.outlook import Outlook
 
 REDRAW_EVERY_S = 0.5
 FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 """Waits between the first looks: a small job is over before half a second has passed."""
 PLAIN_EVERY_S = 5.0
-RATE_WINDOW_S = 30.0
+PLAIN_SHARE = 20
+PLAIN_AT_LEAST_EVERY_S = 300.0
+"""Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
+_ERRORS_SHOWN = 3
 
 _OVER = frozenset({JobState.FINISHED, JobState.CANCELLED, JobState.FAILED})
-_ROW_COLOURS = {"answered": "green", "failed": "red", "pending": "bright_black"}
-_MONEY_COLOURS = {"spent": "green", "at risk": "red", "reserved": "yellow", "free": "bright_black"}
+
+
+class Sight(NamedTuple):
+    """A job at one moment."""
+
+    status: Status
+    outlook: Outlook | None = None
 
 
 def is_over(status: Status) -> bool:
@@ -41,7 +49,7 @@ def is_over(status: Status) -> bool:
 
 
 def follow(
-    fetch: Callable[[], Status],
+    fetch: Callable[[], Sight],
     *,
     console: Console | None = None,
     wait: Callable[[float], object] = time.sleep,
@@ -50,228 +58,123 @@ def follow(
     """Show a job until it is over.
 
     Args:
-        fetch: Gives the job's status, as `status JOB --json` prints it.
-        console: Where to draw; None: standard error.
+        fetch: Looks at the job.
+        console: Where to draw; None: standard error, if it is a terminal that can redraw.
         wait: Waits for some seconds between two looks.
         clock: Seconds from a fixed point, for rates.
 
     Returns:
         The last status.
     """
-    if console is None and not sys.stderr.isatty():
+    if console is None and not redraws():
         return _follow_plainly(fetch, wait, clock)
     from rich.console import Console
     from rich.live import Live
 
-    console = console or Console(stderr=True)
-    if not console.is_terminal:
-        return _follow_plainly(fetch, wait, clock)
+    console = console or Console(stderr=True, highlight=False, markup=False)
     pace = Pace()
-    status = fetch()
-    pace.note(status, clock())
+    sight = fetch()
+    pace.note(sight.status, clock())
     with Live(
-        draw(status, pace, console), console=console, auto_refresh=False, transient=False
+        moving(sight, pace, console), console=console, auto_refresh=False, transient=False
     ) as live:
         pauses_s = _pauses_s()
-        while not is_over(status):
+        while not is_over(sight.status):
             wait(next(pauses_s))
-            status = fetch()
-            pace.note(status, clock())
-            live.update(draw(status, pace, console), refresh=True)
+            sight = fetch()
+            pace.note(sight.status, clock())
+            live.update(moving(sight, pace, console), refresh=True)
         live.refresh()
-    return status
+    return sight.status
+
+
+def redraws() -> bool:
+    """Whether standard error is a terminal where lines can be drawn over, with somebody before it."""
+    # A build server may offer a terminal, but keeps a log of all that was written to it.
+    return (
+        sys.stderr.isatty()
+        and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+        and os.environ.get("CI", "").lower() in ("", "0", "false")
+    )
 
 
 def _follow_plainly(
-    fetch: Callable[[], Status], wait: Callable[[float], object], clock: Callable[[], float]
+    fetch: Callable[[], Sight], wait: Callable[[float], object], clock: Callable[[], float]
 ) -> Status:
     pace = Pace()
-    status = fetch()
-    pace.note(status, clock())
-    said_at = clock()
-    say(plain_line(status, pace))
+    told: set[tuple[str, str, str]] = set()
+    began_s = clock()
+    said_at: float | None = None
+    said_state = None
     pauses_s = _pauses_s()
-    while not is_over(status):
+    while True:
+        status, outlook = fetch()
+        now_s = clock()
+        pace.note(status, now_s)
+        gap_s = min(max((now_s - began_s) / PLAIN_SHARE, PLAIN_EVERY_S), PLAIN_AT_LEAST_EVERY_S)
+        for one in outlook.troubles if outlook else ():
+            key = (one.tier, one.what, one.kind)
+            if key not in told:
+                told.add(key)
+                say(f"{status['name']}: {trouble_text(one)}")
+        if said_at is None or status["status"] != said_state or now_s - said_at >= gap_s:
+            said_at, said_state = now_s, status["status"]
+            say(plain_line(Sight(status, outlook), pace))
+        if is_over(status):
+            return status
         wait(next(pauses_s))
-        status = fetch()
-        now = clock()
-        pace.note(status, now)
-        if is_over(status) or now - said_at >= PLAIN_EVERY_S:
-            said_at = now
-            say(plain_line(status, pace))
-    return status
 
 
 def _pauses_s() -> Iterator[float]:
     return chain(FIRST_LOOKS_S, repeat(REDRAW_EVERY_S))
 
 
-@dataclass(slots=True)
-class Pace:
-    """How fast a job goes, from what was seen of it in the last half minute."""
-
-    seen: deque[tuple[float, int, int]] = field(default_factory=deque)
-    """(time in seconds, rows done, nano-dollars spent)"""
-
-    def note(self, status: Status, now_s: float) -> None:
-        """Take note of a status."""
-        rows = status["rows"]
-        self.seen.append(
-            (now_s, rows["answered"] + rows["failed"], usd_to_nanousd(status["spent_usd"]))
-        )
-        while len(self.seen) > 2 and now_s - self.seen[0][0] > RATE_WINDOW_S:
-            self.seen.popleft()
-
-    def _per_s(self, column: int) -> float:
-        if len(self.seen) < 2:
-            return 0.0
-        first, last = self.seen[0], self.seen[-1]
-        passed_s = last[0] - first[0]
-        return max(last[column] - first[column], 0) / passed_s if passed_s > 0 else 0.0
-
-    @property
-    def rows_per_s(self) -> float:
-        """Rows that got an answer (or failed), per second."""
-        return self._per_s(1)
-
-    @property
-    def nanousd_per_s(self) -> float:
-        """Money spent per second."""
-        return self._per_s(2)
-
-    def left(self, status: Status) -> str | None:
-        """How long the job may still take, in words; None if nothing can be said."""
-        pending = status["rows"]["pending"]
-        if pending and self.rows_per_s:
-            return f"about {format_duration(pending / self.rows_per_s)} for the rows"
-        if not pending and self.nanousd_per_s:
-            money = _money(status)
-            rest = money["free"] + money["reserved"]
-            return f"at most {format_duration(rest / self.nanousd_per_s)}"
-        return None
-
-
-def format_duration(seconds: float) -> str:
-    """`8 s`, `4 min`, `2 h 05 min`, `3 d`: as exact as a guess deserves."""
-    if seconds < 60:
-        return f"{max(round(seconds), 1)} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours < 48 else f"{round(hours / 24)} d"
-
-
-def plain_line(status: Status, pace: Pace) -> str:
+def plain_line(sight: Sight, pace: Pace) -> str:
     """The whole status in one line."""
-    rows, money = status["rows"], _money(status)
+    status, outlook = sight
+    rows, money = status["rows"], money_parts(status)
     parts = [f"{status['name']}: {status['status']}"]
     failed = f", {rows['failed']:,} failed" if rows["failed"] else ""
     parts.append(f"{rows['answered']:,} of {rows['total']:,} rows answered{failed}")
-    budget = format_usd(usd_to_nanousd(status["budget_usd"]))
-    parts.append(f"{format_usd(money['spent'])} of {budget} spent")
+    parts.append(f"{format_usd(money['spent'])} of {format_usd(status['budget_nanousd'])} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
-    if not is_over(status):
-        if rows["pending"] and pace.rows_per_s:
-            parts.append(f"{pace.rows_per_s:,.0f} rows/s")
-        left = pace.left(status)
-        if left:
-            parts.append(f"{left} left")
-    elif status.get("quality") is not None:
-        parts.append(f"quality {status['quality']:.3f}")
+    if is_over(status):
+        if status.get("quality") is not None:
+            parts.append(f"quality {status['quality']:.3f}")
+    elif status["status"] != JobState.PAUSED:
+        parts += _rates(pace)
+        parts.append(left_text(status, outlook, pace))
     return "; ".join(parts)
 
 
-def draw(status: Status, pace: Pace, console: Console) -> RenderableType:
-    """The display: a bar of rows, a bar of money, a line per tier."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    rows, money = status["rows"], _money(status)
-    block = "━" if console.encoding.startswith("utf") else "="
-    width = max(min(console.width - 12, 72), 10)
-    head = Text(printable(status["name"]), style="bold")
-    head.append(f"  {status['status']}", style="not bold")
-    left = None if is_over(status) else pace.left(status)
-    if not is_over(status):
-        if rows["pending"] and pace.rows_per_s:
-            head.append(f"  {pace.rows_per_s:,.0f} rows/s", style="not bold")
-        head.append(f"  {left} left" if left else "", style="not bold")
-    if status.get("quality") is not None:
-        head.append(f"  quality {status['quality']:.3f}", style="not bold")
-
-    bars = Table.grid(padding=(0, 1))
-    for name, values, colours in (
-        ("Rows", {k: rows[k] for k in _ROW_COLOURS}, _ROW_COLOURS),
-        ("Money", {k: money[k] for k in _MONEY_COLOURS}, _MONEY_COLOURS),
-    ):
-        bars.add_row(name, _bar(list(values.values()), list(colours.values()), width, block))
-        legend = Text()
-        for key, value in values.items():
-            if value or key in ("answered", "spent"):
-                shown = f"{value:,}" if name == "Rows" else format_usd(value)
-                legend.append(f"{shown} {key}  ", style=colours[key])
-        if name == "Money" and money["overrun"]:
-            legend.append(f"{format_usd(money['overrun'])} billed beyond it", style="bold red")
-        bars.add_row("", legend)
-    return Group(head, bars, _tiers(status["tiers"]))
+def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
+    """The live display at one moment."""
+    status, outlook = sight
+    facts: list[str] = []
+    notes: list[tuple[str, str]] = []
+    if is_over(status):
+        if status.get("quality") is not None:
+            facts.append(f"quality {status['quality']:.3f}")
+        if status["reason"]:
+            notes.append(("Reason", status["reason"]))
+    elif status["status"] == JobState.PAUSED:
+        facts.append("calls in flight settle, nothing new is sent")
+    else:
+        facts += [*_rates(pace), left_text(status, outlook, pace)]
+        if status["waves"]:
+            facts.append(f"wave {status['waves']}")
+        if status["standstill"]:
+            still = status["standstill"]
+            notes += [("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]]
+        elif outlook and outlook.next_step:
+            notes.append(("Next", outlook.next_step))
+    notes += trouble_notes(status, outlook, most=_ERRORS_SHOWN)
+    return draw(status, outlook, Page.of(console, one_line=True), facts=facts, notes=notes)
 
 
-def _tiers(tiers: Mapping[str, Mapping[str, Any]]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bright_black")
-    table.add_column("Tier")
-    for title in ("calls", "answers", "escalated to", "spent", "p50", "p95"):
-        table.add_column(title, justify="right")
-    for name, tier in tiers.items():
-        table.add_row(
-            Text(name),
-            f"{tier['calls']:,}",
-            f"{tier['answers']:,}",
-            f"{tier['escalated']:,}",
-            format_usd(usd_to_nanousd(tier["spent_usd"])),
-            latency_text(tier.get("latency_ms_p50")),
-            latency_text(tier.get("latency_ms_p95")),
-        )
-    return table
-
-
-def _money(status: Status) -> dict[str, int]:
-    spent, reserved, at_risk, overrun, budget = (
-        usd_to_nanousd(status[f"{key}_usd"])
-        for key in ("spent", "reserved", "at_risk", "overrun", "budget")
-    )
-    free = max(budget - spent - reserved - at_risk - overrun, 0)
-    return {
-        "spent": spent,
-        "at risk": at_risk,
-        "reserved": reserved,
-        "free": free,
-        "overrun": overrun,
-    }
-
-
-def _bar(values: Sequence[int], colours: Sequence[str], width: int, block: str) -> Text:
-    from rich.text import Text
-
-    text = Text()
-    for cells, colour in zip(share_cells(values, width), colours, strict=True):
-        text.append(block * cells, style=colour)
-    return text
-
-
-def share_cells(values: Sequence[int], width: int) -> list[int]:
-    """Share a bar's cells out: in proportion, and at least one for whatever is not nothing.
-
-    All of the cells are given out unless all values are 0.
-    """
-    total = sum(values)
-    if total == 0:
-        return [0] * len(values)
-    cells = [max(v * width // total, 1) if v else 0 for v in values]
-    largest = max(range(len(values)), key=lambda i: values[i])
-    cells[largest] += width - sum(cells)
-    return cells
+def _rates(pace: Pace) -> list[str]:
+    rates = [f"{rate_text(pace.rows_per_s)} rows/s"] if pace.rows_per_s else []
+    # Calls are another number where rows fail, are asked again or on several tiers.
+    if pace.calls_per_s and rate_text(pace.calls_per_s) != rate_text(pace.rows_per_s):
+        rates.append(f"{rate_text(pace.calls_per_s)} calls/s")
+    return rates

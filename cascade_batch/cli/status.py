@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cascade_batch.cli.frame import Command
+from cascade_batch.cli.completion import complete_jobs
+from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import json_option
-from cascade_batch.cli.output import latency_text, print_json, print_table
+from cascade_batch.cli.output import make_console, print_drawing, print_json, print_table
+from cascade_batch.cli.pace import format_duration
 from cascade_batch.client.expectation import next_money_text, quality_text
 from cascade_batch.client.services import services
-from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.domain.money import format_usd
+
+if TYPE_CHECKING:
+    from cascade_batch.engine.outlook import Outlook
 
 _REASONS = 3
+_ERRORS_SHOWN = 6
 
 
 @click.command(cls=Command)
-@click.argument("job", required=False)
+@click.argument("job", required=False, shell_complete=complete_jobs)
 @json_option
 def status(job: str | None, as_json: bool) -> None:
-    """Show all jobs, or one: its rows by state, its tiers, its money."""
+    """Show all jobs, the newest first, or one: its rows by state, its tiers, its money.
+
+    \b
+    Examples:
+      cascade-batch status
+      cascade-batch status headlines
+      cascade-batch status headlines --json | jq .tiers
+    """
+    from cascade_batch.engine.outlook import job_outlook
     from cascade_batch.engine.status import job_status, list_jobs
 
     with services() as service, service.engine.connect() as connection:
@@ -33,30 +49,47 @@ def status(job: str | None, as_json: bool) -> None:
                 _print_jobs(jobs)
             return
         found = job_status(connection, job)
-    if as_json:
-        print_json(found)
-    else:
-        _print_job(found)
+        if not as_json:
+            _print_job(found, job_outlook(connection, job))
+            return
+    print_json(found)
 
 
 def _print_jobs(jobs: list[dict[str, Any]]) -> None:
+    if not jobs:
+        say("There are no jobs yet. Submit one:  cascade-batch submit DATA --budget USD")
+        return
+    now = datetime.now(UTC)
     print_table(
-        ["Job", "Status", "Answered", "Failed", "Rows", "Spent", "Budget", "Quality"],
+        ["Job", "Status", "Done", "Answered", "Failed", "Rows", "Spent", "Budget", "Quality", "Age"],
         [
             [
                 job["name"],
                 job["status"],
+                _share_text(job["rows"]),
                 f"{job['rows']['answered']:,}",
                 f"{job['rows']['failed']:,}",
                 f"{job['rows']['total']:,}",
                 format_usd(job["spent_nanousd"]),
                 format_usd(job["budget_nanousd"]),
                 quality_text(job["quality"]),
+                format_duration(_seconds(job["created_at"], now)),
             ]
             for job in jobs
         ],
-        right="  rrrrrr",
-    )
+        right="  rrrrrrrr",
+        spare=(9, 4, 3, 8, 5),
+    )  # fmt: skip
+
+
+def _share_text(rows: Mapping[str, int]) -> str:
+    """Rounded down: what is not done is never called done."""
+    done = rows["answered"] + rows["failed"]
+    return f"{done * 100 // rows['total']} %" if rows["total"] else "-"
+
+
+def _seconds(since: str, until: datetime) -> float:
+    return max((until - datetime.fromisoformat(since)).total_seconds(), 0.0)
 
 
 def lost_calls_text(name: str, lost: list[dict[str, Any]]) -> str:
@@ -67,52 +100,48 @@ def lost_calls_text(name: str, lost: list[dict[str, Any]]) -> str:
     return f"calls lost: {', '.join(told)}; see cascade-batch reconcile {shlex.quote(name)}"
 
 
-def _print_job(job: dict[str, Any]) -> None:
-    rows = job["rows"]
-    reason = f" ({job['reason']})" if job["reason"] else ""
-    counted = ", ".join(f"{rows[k]:,} {k}" for k in ("answered", "failed", "pending"))
-    money = [f"{format_usd(job['spent_nanousd'])} of {format_usd(job['budget_nanousd'])} spent"]
-    for what, words in (
-        ("reserved", "reserved for calls in flight"),
-        ("at_risk", "at risk (may have been billed)"),
-        ("overrun", "billed beyond the declared worst case"),
-    ):
-        if job[f"{what}_nanousd"]:
-            money.append(f"{format_usd(job[f'{what}_nanousd'])} {words}")
-    frontier, more = job["frontier"], []
+def _print_job(job: dict[str, Any], outlook: Outlook) -> None:
+    from cascade_batch.cli.picture import Page, draw
+
+    console = make_console()
+    picture = draw(job, outlook, Page.of(console), facts=_facts(job), notes=_notes(job, outlook))
+    print_drawing(picture, console)
+
+
+def _facts(job: Mapping[str, Any]) -> list[str]:
+    now = datetime.now(UTC)
+    ended = job["finished_at"]
+    began = job["started_at"] or job["created_at"]
+    facts = []
+    if ended is not None:
+        facts.append(f"took {format_duration(_seconds(began, datetime.fromisoformat(ended)))}")
+    else:
+        facts.append(f"for {format_duration(_seconds(began, now))}")
+    if job["waves"]:
+        facts.append("1 wave" if job["waves"] == 1 else f"{job['waves']:,} waves")
+    if job["policy"] not in (None, "auto"):
+        facts.append(f"policy {job['policy']}")
+    if job["quality"] is not None:
+        facts.append(f"quality {quality_text(job['quality'])}")
+    return facts
+
+
+def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
+    from cascade_batch.cli.picture import trouble_notes
+
+    frontier, notes = job["frontier"], []
+    if job["reason"]:
+        notes.append(("Reason", job["reason"]))
     if job["standstill"] is not None:
         still = job["standstill"]
-        more.append([f"Still for {still['idle_s']:.0f} s", "; ".join(still["reasons"])])
+        notes += [("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]]
+    elif outlook.next_step:
+        notes.append(("Next", outlook.next_step))
     if job["at_risk_calls"]:
-        more.append(["At risk", lost_calls_text(job["name"], job["at_risk_calls"])])
+        notes.append(("Lost", lost_calls_text(job["name"], job["at_risk_calls"])))
+    notes += trouble_notes(job, outlook, most=_ERRORS_SHOWN)
+    if job["rows"]["failed"]:
+        notes.append(("", f"See all:  cascade-batch errors {shlex.quote(job['name'])}"))
     if frontier is not None and job["status"] == "finished" and frontier["policy"] == "auto":
-        more += [["More money", next_money_text(frontier, job["name"], job["budget_nanousd"])]]
-    print_table(
-        ["Job", job["name"]],
-        [
-            ["Status", job["status"] + reason],
-            ["Rows", f"{rows['total']:,}: {counted}"],
-            ["Money", ", ".join(money)],
-            ["Quality", quality_text(job["quality"])],
-            *more,
-        ],
-    )
-    click.echo()
-    print_table(
-        ["Tier", "Model", "Calls", "Answers", "Escalated to", "Spent", "p50", "p95", "Stopped"],
-        [
-            [
-                name,
-                tier["model"],
-                f"{tier['calls']:,}",
-                f"{tier['answers']:,}",
-                f"{tier['escalated']:,}",
-                format_usd(usd_to_nanousd(tier["spent_usd"])),
-                latency_text(tier["latency_ms_p50"]),
-                latency_text(tier["latency_ms_p95"]),
-                tier["stopped"] or "",
-            ]
-            for name, tier in job["tiers"].items()
-        ],
-        right="  rrrrrr ",
-    )
+        notes.append(("More", next_money_text(frontier, job["name"], job["budget_nanousd"])))
+    return notes

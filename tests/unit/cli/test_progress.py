@@ -6,60 +6,13 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from cascade_batch.cli.following import exit_code
-from cascade_batch.cli.progress import (
-    Pace,
-    draw,
-    follow,
-    format_duration,
-    plain_line,
-    share_cells,
-)
+from cascade_batch.cli.pace import Pace, format_duration, left_text, rate_text
+from cascade_batch.cli.progress import Sight, follow, plain_line
 
-
-def status(state: str = "running", answered: int = 0, **changes: Any) -> dict[str, Any]:
-    """As `status JOB --json` prints it."""
-    given = {
-        "name": "news",
-        "status": state,
-        "reason": None,
-        "budget_usd": 10.0,
-        "spent_usd": answered / 1000,
-        "reserved_usd": 0.0,
-        "at_risk_usd": 0.0,
-        "overrun_usd": 0.0,
-        "rows": {
-            "total": 1000,
-            "answered": answered,
-            "failed": 0,
-            "pending": 1000 - answered,
-            "unfunded": 0,
-        },
-        "quality": None,
-        "tiers": {
-            "small": {
-                "calls": answered,
-                "answers": answered,
-                "escalated": 0,
-                "spent_usd": answered / 1000,
-                "latency_ms_p50": 210.4,
-                "latency_ms_p95": 12_345.0,
-            },
-            "large": {
-                "calls": 0,
-                "answers": 0,
-                "escalated": 0,
-                "spent_usd": 0.0,
-                "latency_ms_p50": None,
-                "latency_ms_p95": None,
-            },
-        },
-    }
-    return given | changes
+from .jobs import REFUSED, outlook, status
 
 
 class Clock:
@@ -75,23 +28,31 @@ class Clock:
         self.now_s += seconds
 
 
+def hundred_a_second(clock: Clock, rows: int = 1000) -> Any:
+    """Looks at a job whose rows are answered at this speed."""
+
+    def look() -> Sight:
+        answered = round(clock.now_s * 100)
+        if answered >= rows:
+            return Sight(status("finished", rows, quality=0.9), outlook())
+        return Sight(status(answered=answered), outlook(small=rows - answered))
+
+    return look
+
+
 def test_plain_lines_come_every_few_seconds_and_at_the_end(capsys):
     clock = Clock()
 
-    def fetch() -> dict[str, Any]:
-        answered = round(clock.now_s * 100)
-        return (
-            status(answered=answered) if answered < 1000 else status("finished", 1000, quality=0.9)
-        )
-
-    last = follow(fetch, wait=clock.wait, clock=clock)
+    last = follow(hundred_a_second(clock), wait=clock.wait, clock=clock)
 
     lines = capsys.readouterr().err.splitlines()
     assert last["status"] == "finished"
-    assert lines[0] == "news: running; 0 of 1,000 rows answered; $0.00 of $10.00 spent"
+    assert lines[0] == (
+        "news: running; 0 of 1,000 rows answered; $0.00 of $10.00 spent; time left unknown"
+    )
     assert lines[1] == (
         "news: running; 520 of 1,000 rows answered; $0.5200 of $10.00 spent;"
-        " 100 rows/s; about 5 s for the rows left"
+        " 100 rows/s; about 5 s left for what is planned"
     )
     assert lines[-1] == (
         "news: finished; 1,000 of 1,000 rows answered; $1.00 of $10.00 spent; quality 0.900"
@@ -99,11 +60,48 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end(capsys):
     assert len(lines) == 3
 
 
+def test_a_long_job_fills_no_log(capsys):
+    clock = Clock()
+    hours = 10
+
+    def look() -> Sight:
+        is_over = clock.now_s > hours * 3600
+        return Sight(status("finished", 1000) if is_over else status(), outlook(small=1000))
+
+    follow(look, wait=clock.wait, clock=clock)
+
+    assert 100 < len(capsys.readouterr().err.splitlines()) < 300
+
+
+def test_a_change_of_state_and_a_new_kind_of_error_are_told_at_once_and_once(capsys):
+    clock = Clock()
+    refused = outlook(small=900, troubles=(REFUSED,))
+    sights = iter(
+        [
+            Sight(status(), outlook(small=1000)),
+            Sight(status(answered=1), refused),
+            Sight(status(answered=2), refused),
+            Sight(status("paused", answered=2), refused),
+            Sight(status("cancelled", answered=2), refused),
+        ]
+    )
+
+    follow(lambda: next(sights), wait=clock.wait, clock=clock)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(";")[0] for line in lines] == [
+        "news: running",
+        "news: 3 refused by small: HTTP 400: row 17",
+        "news: paused",
+        "news: cancelled",
+    ]
+
+
 def test_the_end_of_a_small_job_is_seen_at_once():
     clock = Clock()
 
     follow(
-        lambda: status("finished" if clock.now_s > 0.2 else "running"),
+        lambda: Sight(status("finished" if clock.now_s > 0.2 else "running")),
         wait=clock.wait,
         clock=clock,
     )
@@ -112,93 +110,92 @@ def test_the_end_of_a_small_job_is_seen_at_once():
 
 
 def test_nothing_is_printed_on_standard_output(capsys):
-    follow(lambda: status("finished", 1000))
+    follow(lambda: Sight(status("finished", 1000)))
 
     assert capsys.readouterr().out == ""
-
-
-def test_a_paused_job_is_followed_on(capsys):
-    clock = Clock()
-    states = iter([status("paused"), status("paused"), status("running"), status("cancelled")])
-
-    assert follow(lambda: next(states), wait=clock.wait, clock=clock)["status"] == "cancelled"
-
-
-def rendered(shown: dict[str, Any], *, width: int = 100, pace: Pace | None = None) -> str:
-    console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
-    with console.capture() as captured:
-        console.print(draw(shown, pace or Pace(), console))
-    return captured.get()
-
-
-def test_the_display_shows_rows_money_and_tiers():
-    shown = rendered(
-        status(answered=400, reserved_usd=2.5, at_risk_usd=0.25, overrun_usd=0.125, quality=0.75)
-    )
-
-    assert "news  running" in shown
-    assert "quality 0.750" in shown
-    assert "400 answered" in shown
-    assert "600 pending" in shown
-    assert "failed" not in shown
-    for money in ("$0.4000 spent", "$2.50 reserved", "$0.2500 at risk", "$6.72 free"):
-        assert money in shown
-    assert "$0.1250 billed beyond it" in shown
-    small = next(line for line in shown.splitlines() if line.startswith("small"))
-    assert small.split() == ["small", "400", "400", "0", "$0.4000", "210", "ms", "12.3", "s"]
-
-
-@pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_the_display_fits_the_terminal(width):
-    shown = rendered(status(answered=1), width=width)
-
-    assert max(map(len, shown.splitlines())) <= width
-
-
-def test_a_name_cannot_drive_the_terminal():
-    assert "\x1b" not in rendered(status(name="a\x1b[31mb[bold]c"))
-    assert "[bold]" in rendered(status(name="a[bold]c"))
 
 
 def test_the_live_display_ends_with_the_last_status():
     output = StringIO()
     console = Console(file=output, width=100, force_terminal=True, color_system=None)
     clock = Clock()
-    statuses = iter([status(), status(answered=500)])
 
-    follow(
-        lambda: next(statuses, status("finished", 1000)),
-        console=console,
-        wait=clock.wait,
-        clock=clock,
-    )
+    follow(hundred_a_second(clock), console=console, wait=clock.wait, clock=clock)
 
-    assert "1,000 answered" in output.getvalue().split("news")[-1]
+    last = output.getvalue().split("news")[-1]
+    assert "1,000 answered" in last
+    assert "quality 0.900" in last
 
 
-@given(st.lists(st.integers(0, 10**18), min_size=1, max_size=5), st.integers(10, 200))
-def test_a_bar_is_full_and_shows_whatever_is_not_nothing(values, width):
-    cells = share_cells(values, width)
+@pytest.mark.parametrize(
+    "environment",
+    [{"TERM": "dumb"}, {"TERM": ""}, {"TERM": "xterm", "CI": "true"}],
+    ids=["dumb", "none", "CI"],
+)
+def test_a_terminal_that_keeps_all_that_is_written_gets_plain_lines(
+    monkeypatch, capsys, environment
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
-    assert sum(cells) == (width if any(values) else 0)
-    assert all((cell > 0) == (value > 0) for cell, value in zip(cells, values, strict=True))
+    follow(lambda: Sight(status("finished", 1000)))
+
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "\x1b" not in said
 
 
-def test_time_left_after_the_drafts_is_bounded_by_the_money():
+def paced(*looks: tuple[float, dict[str, Any]]) -> Pace:
     pace = Pace()
-    pace.note(status(answered=1000, spent_usd=1.0), 0.0)
-    pace.note(status(answered=1000, spent_usd=2.0), 10.0)
+    for at_s, seen in looks:
+        pace.note(seen, at_s)
+    return pace
 
-    assert pace.left(status(answered=1000, spent_usd=2.0)) == "at most 1 min"
-    assert pace.rows_per_s == 0
+
+def test_the_time_left_is_unknown_until_enough_was_seen():
+    ahead = outlook(small=500)
+    first, second = status(answered=0), status(answered=500)
+
+    assert left_text(first, ahead, paced((0.0, first))) == "time left unknown"
+    assert left_text(second, ahead, paced((0.0, first), (1.0, second))) == "time left unknown"
+    nine = status(answered=9)
+    assert left_text(nine, ahead, paced((0.0, first), (60.0, nine))) == "time left unknown"
+    known = paced((0.0, first), (10.0, second))
+    assert left_text(second, ahead, known) == "about 10 s left for what is planned"
+
+
+def test_the_slowest_tier_decides_how_much_time_is_left():
+    before, after = status(answered=0), status(answered=1000, large=20)
+    pace = paced((0.0, before), (10.0, after))
+
+    assert pace.left_s(after, outlook(large=200)) == pytest.approx(100)
+    assert pace.left_s(after, outlook(small=100, large=200)) == pytest.approx(100)
+
+
+def test_a_tier_with_work_that_nothing_is_known_of_makes_the_time_unknown():
+    before, after = status(answered=0), status(answered=900)
+
+    assert paced((0.0, before), (10.0, after)).left_s(after, outlook(small=10, large=1)) is None
+
+
+def test_rows_for_which_nothing_was_released_yet_are_ahead_as_well():
+    before, after = status(answered=0), status(answered=100)
+
+    assert paced((0.0, before), (10.0, after)).left_s(after, outlook(small=50)) == pytest.approx(90)
 
 
 def test_the_pace_is_that_of_the_last_half_minute():
-    pace = Pace()
-    for second in range(100):
-        pace.note(status(answered=second if second < 50 else second * 10), float(second))
+    looks = [(float(s), status(answered=s if s < 50 else s * 10)) for s in range(100)]
 
-    assert pace.rows_per_s == pytest.approx(10)
+    assert paced(*looks).rows_per_s == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("per_s", "text"), [(0.25, "0.2"), (9.9, "9.9"), (12.3, "12"), (4321, "4,321")]
+)
+def test_rates_are_as_exact_as_people_read_them(per_s, text):
+    assert rate_text(per_s) == text
 
 
 @pytest.mark.parametrize(
@@ -213,7 +210,7 @@ def test_durations_are_as_exact_as_a_guess_deserves(seconds, text):
 def test_a_failed_row_is_in_the_line():
     rows = {"total": 3, "answered": 1, "failed": 1, "pending": 1, "unfunded": 0}
 
-    assert "1 of 3 rows answered, 1 failed" in plain_line(status(rows=rows), Pace())
+    assert "1 of 3 rows answered, 1 failed" in plain_line(Sight(status(rows=rows)), Pace())
 
 
 ENDINGS = [
