@@ -1,0 +1,73 @@
+"""Jobs by name, from whichever process they were submitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cascade_batch.client.job import Job
+from cascade_batch.client.python_words import python_words
+from cascade_batch.client.services import services
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_JOBS_COLUMNS = (
+    "status",
+    "rows_total",
+    "rows_answered",
+    "rows_failed",
+    "spent_usd",
+    "budget_usd",
+    "quality",
+    "created_at",
+)
+
+
+def job(name: str) -> Job:
+    """The job of this name, whoever submitted it, from whichever process.
+
+    Raises:
+        JobNotFoundError: There is none; the note names a similar one.
+        ServiceUnreachableError: The database can't be reached.
+
+    Example:
+        >>> cascade_batch.job("example").name
+        'example'
+        >>> cascade_batch.job("exmaple")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        cascade_batch.errors.JobNotFoundError: There is no job called 'exmaple'.
+    """
+    from cascade_batch.engine.jobs import find_job
+
+    with python_words(), services() as service, service.engine.connect() as connection:
+        return Job(find_job(connection, name).name)
+
+
+def jobs() -> pd.DataFrame:
+    """All jobs, the newest first.
+
+    Returns:
+        A row per job, under its name: `status`, `rows_total`, `rows_answered`, `rows_failed`, `spent_usd`,
+        `budget_usd`, `quality` and `created_at`.
+
+    Raises:
+        ServiceUnreachableError: The database can't be reached.
+
+    Example:
+        >>> cascade_batch.jobs().loc["example", "status"]
+        'finished'
+    """
+    import pandas as pd
+
+    from cascade_batch.engine.status import list_jobs
+
+    with python_words(), services() as service, service.engine.connect() as connection:
+        found = list_jobs(connection)
+    rows = [
+        {**status, **{f"rows_{what}": count for what, count in status["rows"].items()}}
+        for status in found
+    ]
+    names = pd.Index([status["name"] for status in found], name="name")
+    frame = pd.DataFrame(rows, index=names, columns=list(_JOBS_COLUMNS))
+    frame["created_at"] = pd.to_datetime(frame["created_at"], format="ISO8601", utc=True)
+    return frame

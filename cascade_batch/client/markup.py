@@ -1,0 +1,131 @@
+"""A job in a notebook: one small table, complete in itself.
+
+Colours of text and ground are the notebook's own, so that it can be read on a dark page as on a light one;
+what is coloured is told by a word or a number as well. Names come from strangers' files and providers'
+errors from strangers' servers: everything is escaped, and there is no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from cascade_batch.client.progress import usd_text
+
+if TYPE_CHECKING:
+    from cascade_batch.client.progress import Progress
+
+_LINE = "1px solid rgba(128,128,128,.4)"
+_GREEN, _RED, _AMBER = "#2e9e5b", "#d64545", "#c98a1b"
+_CELL = "padding:2px 14px 2px 0;text-align:{align};border:0"
+
+
+def progress_html(progress: Progress) -> str:
+    """A job's progress: state, rows, money, a line per tier."""
+    head = Markup("<b>{}</b> {}").format(progress.job, progress.status)
+    if progress.reason:
+        head += Markup(" ({})").format(progress.reason)
+    if progress.quality is not None:
+        head += Markup(" · quality {:.3f}").format(progress.quality)
+    parts = [
+        Markup("<div>{}</div>").format(head),
+        _bar(
+            "Rows",
+            [
+                ("answered", progress.rows_answered, _GREEN),
+                ("failed", progress.rows_failed, _RED),
+            ],
+            progress.rows_total,
+            f"{progress.rows_answered:,} of {progress.rows_total:,} answered"
+            + (f", {progress.rows_failed:,} failed" if progress.rows_failed else ""),
+        ),
+        _bar(
+            "Money",
+            [
+                ("spent", progress.spent_usd, _GREEN),
+                ("reserved", progress.reserved_usd, _AMBER),
+                ("at risk", progress.at_risk_usd, _RED),
+            ],
+            progress.budget_usd,
+            _money_text(progress),
+        ),
+        _tiers(progress),
+    ]
+    return str(
+        Markup('<div style="font-size:90%;line-height:1.5">{}</div>').format(Markup("").join(parts))
+    )
+
+
+def _money_text(progress: Progress) -> str:
+    text = f"{usd_text(progress.spent_usd)} of {usd_text(progress.budget_usd)} spent"
+    for amount_usd, what in (
+        (progress.reserved_usd, "reserved"),
+        (progress.at_risk_usd, "at risk"),
+        (progress.overrun_usd, "billed beyond it"),
+    ):
+        text += f", {usd_text(amount_usd)} {what}" if amount_usd else ""
+    return text
+
+
+def _bar(name: str, parts: Sequence[tuple[str, float, str]], whole: float, text: str) -> Markup:
+    pieces = Markup("").join(
+        Markup(
+            '<span title="{}" style="display:inline-block;height:100%;background:{};width:{:.2f}%">'
+            "</span>"
+        ).format(what, colour, 100 * amount / whole)
+        for what, amount, colour in parts
+        if amount and whole
+    )
+    return Markup(
+        '<div style="display:flex;align-items:center;gap:10px">'
+        '<span style="width:4em">{}</span>'
+        '<span style="display:inline-block;width:16em;height:.7em;overflow:hidden;white-space:nowrap;'
+        'line-height:0;border:{}">{}</span><span>{}</span></div>'
+    ).format(name, _LINE, pieces, text)
+
+
+def _tiers(progress: Progress) -> Markup:
+    titles = ("Tier", "Model", "Calls", "Answers", "Escalated to", "Spent", "p50", "p95", "")
+    rows = [
+        (
+            tier.name,
+            tier.model,
+            f"{tier.calls:,}",
+            f"{tier.answers:,}",
+            f"{tier.escalated:,}",
+            usd_text(tier.spent_usd),
+            _latency(tier.latency_ms_p50),
+            _latency(tier.latency_ms_p95),
+            tier.stopped or "",
+        )
+        for tier in progress.tiers
+    ]
+    return Markup(
+        '<table style="border-collapse:collapse;margin:6px 0 0;background:transparent;color:inherit">'
+        '<thead style="border-bottom:{}"><tr style="background:transparent">{}</tr></thead>'
+        "<tbody>{}</tbody></table>"
+    ).format(
+        _LINE,
+        _cells("th", titles),
+        Markup("").join(
+            Markup('<tr style="background:transparent">{}</tr>').format(_cells("td", row))
+            for row in rows
+        ),
+    )
+
+
+def _cells(tag: str, texts: Iterable[str]) -> Markup:
+    return Markup("").join(
+        Markup('<{} style="{}">{}</{}>').format(
+            tag, _CELL.format(align="right" if 2 <= place <= 7 else "left"), text, tag
+        )
+        for place, text in enumerate(texts)
+    )
+
+
+def _latency(ms: float | None) -> str:
+    if ms is None:
+        return "-"
+    return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.1f} s"

@@ -1,0 +1,166 @@
+"""How far a job is, as a value: for programs, for a line of text, for a table in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cascade_batch.domain.job import JobState
+from cascade_batch.domain.money import format_usd
+
+_OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class TierProgress:
+    """What one tier has done for a job.
+
+    Attributes:
+        name: The tier.
+        model: The model that it asks.
+        calls: Calls sent.
+        answers: Answers that came back and were kept.
+        escalated: Rows that came to it after another tier had answered them.
+        spent_usd: What its calls cost, in dollars.
+        latency_ms_p50: Half of its calls took no longer, in milliseconds; None: there was none.
+        latency_ms_p95: 95 % of its calls took no longer.
+        stopped: Why nothing more is sent to it; None: it is at work.
+    """
+
+    name: str
+    model: str
+    calls: int
+    answers: int
+    escalated: int
+    spent_usd: float
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    stopped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is at one moment. `str()` of it is one line; a notebook shows a table.
+
+    Attributes:
+        job: The job's name.
+        status: Its state.
+        reason: Why it is paused, cancelled or failed; else None.
+        rows_total: Its rows.
+        rows_answered: Rows that have an answer.
+        rows_failed: Rows that no tier could answer.
+        rows_unfunded: Rows without an answer that there was no money for.
+        budget_usd: What it may spend, in dollars.
+        spent_usd: What its answers cost.
+        reserved_usd: What is set aside for calls in flight.
+        at_risk_usd: What calls whose end is unknown may have cost.
+        overrun_usd: What providers billed beyond the worst case that they declared.
+        quality: Expected share of right answers over all rows, calibrated, from 0 to 1; None: unknown.
+        labels: Where the word on answers comes from: check, gold, judge or agreement; None: not planned yet.
+        tiers: What each tier did, cheap to dear.
+        created_at: When it was submitted.
+        started_at: When its first call was prepared; None: not yet.
+        finished_at: When it was over; None: it is not.
+    """
+
+    job: str
+    status: JobState
+    reason: str | None
+    rows_total: int
+    rows_answered: int
+    rows_failed: int
+    rows_unfunded: int
+    budget_usd: float
+    spent_usd: float
+    reserved_usd: float
+    at_risk_usd: float
+    overrun_usd: float
+    quality: float | None
+    labels: str | None
+    tiers: tuple[TierProgress, ...]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def rows_pending(self) -> int:
+        """Rows that are neither answered nor failed."""
+        return max(self.rows_total - self.rows_answered - self.rows_failed, 0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to the job by itself."""
+        return self.status in _OVER
+
+    def __str__(self) -> str:
+        failed = f", {self.rows_failed:,} failed" if self.rows_failed else ""
+        parts = [
+            f"{self.job}: {self.status}",
+            f"{self.rows_answered:,} of {self.rows_total:,} rows answered{failed}",
+            f"{usd_text(self.spent_usd)} of {usd_text(self.budget_usd)} spent",
+        ]
+        for amount_usd, what in (
+            (self.reserved_usd, "reserved"),
+            (self.at_risk_usd, "at risk"),
+            (self.overrun_usd, "overrun"),
+        ):
+            if amount_usd:
+                parts.append(f"{usd_text(amount_usd)} {what}")
+        if self.quality is not None:
+            parts.append(f"quality {self.quality:.3f}")
+        return "; ".join(parts)
+
+    def _repr_html_(self) -> str:
+        from cascade_batch.client.markup import progress_html
+
+        return progress_html(self)
+
+
+def progress_of(status: Mapping[str, Any]) -> Progress:
+    """The value of what `job_status` gives."""
+    rows = status["rows"]
+    return Progress(
+        job=status["name"],
+        status=JobState(status["status"]),
+        reason=status["reason"],
+        rows_total=rows["total"],
+        rows_answered=rows["answered"],
+        rows_failed=rows["failed"],
+        rows_unfunded=rows["unfunded"],
+        budget_usd=status["budget_usd"],
+        spent_usd=status["spent_usd"],
+        reserved_usd=status["reserved_usd"],
+        at_risk_usd=status["at_risk_usd"],
+        overrun_usd=status["overrun_usd"],
+        quality=status["quality"],
+        labels=status["labels"],
+        tiers=tuple(_tier(name, tier) for name, tier in status["tiers"].items()),
+        created_at=datetime.fromisoformat(status["created_at"]),
+        started_at=_time(status["started_at"]),
+        finished_at=_time(status["finished_at"]),
+    )
+
+
+def usd_text(usd: float) -> str:
+    """Dollars as people read them."""
+    return format_usd(round(usd * 10**9))
+
+
+def _tier(name: str, tier: Mapping[str, Any]) -> TierProgress:
+    return TierProgress(
+        name=name,
+        model=tier["model"],
+        calls=tier["calls"],
+        answers=tier["answers"],
+        escalated=tier["escalated"],
+        spent_usd=tier["spent_usd"],
+        latency_ms_p50=tier["latency_ms_p50"],
+        latency_ms_p95=tier["latency_ms_p95"],
+        stopped=tier["stopped"],
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
