@@ -18,7 +18,7 @@ from cascade_batch.client.services import Services, services
 from cascade_batch.client.waiting import Show, Waiting, make_show, notebook
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import usd_to_nanousd
-from cascade_batch.errors import JobFailedError, UsageError
+from cascade_batch.errors import CascadeError, JobFailedError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -335,7 +335,12 @@ class Job:
         return f"cascade_batch.job({self._name!r})"
 
     def _repr_html_(self) -> str:
-        return self.progress()._repr_html_()
+        from cascade_batch.client.markup import error_html
+
+        try:
+            return self.progress()._repr_html_()
+        except CascadeError as error:
+            return error_html(self._name, error)
 
     def _ipython_display_(self) -> None:
         """Show nothing where `wait` has just shown the table in the same cell; else leave it to the above."""

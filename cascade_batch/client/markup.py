@@ -16,6 +16,7 @@ from cascade_batch.client.progress import usd_text
 
 if TYPE_CHECKING:
     from cascade_batch.client.progress import Progress
+    from cascade_batch.errors import CascadeError
 
 _LINE = "1px solid rgba(128,128,128,.4)"
 _GREEN, _RED, _AMBER = "#2e9e5b", "#d64545", "#c98a1b"
@@ -56,6 +57,12 @@ def progress_html(progress: Progress) -> str:
     return str(
         Markup('<div style="font-size:90%;line-height:1.5">{}</div>').format(Markup("").join(parts))
     )
+
+
+def error_html(job: str, error: CascadeError) -> str:
+    """What stands in the table's place where nothing can be known of a job."""
+    hint = Markup("<br>{}").format(error.hint) if error.hint else ""
+    return str(Markup("<div><b>{}</b>: {}{}</div>").format(job, error.message, hint))
 
 
 def _money_text(progress: Progress) -> str:

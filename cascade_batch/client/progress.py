@@ -112,6 +112,9 @@ class Progress:
             parts.append(f"quality {self.quality:.3f}")
         return "; ".join(parts)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # from IPython
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         from cascade_batch.client.markup import progress_html
 

@@ -95,7 +95,8 @@ class InMemory:
         if self.index is None:
             return f"{self.name}[{number - 1}]"
         label = self.index[number - 1]
-        return f"index {reprlib.repr(label.item() if hasattr(label, 'item') else label)}"
+        plain = tuple(map(_plain, label)) if isinstance(label, tuple) else _plain(label)
+        return f"index {reprlib.repr(plain)}"
 
     def _where(self, number: int) -> str:
         called = self._called(number)
@@ -112,6 +113,11 @@ class InMemory:
                 report(blamed.at(self.name, number, self._where(number)))
             else:
                 yield number, fields
+
+
+def _plain(label: Any) -> object:
+    """A label as it is written in Python: 7, not np.int64(7)."""
+    return label.item() if hasattr(label, "item") else label
 
 
 def _check_frame(frame: pd.DataFrame) -> None:
