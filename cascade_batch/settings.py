@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import platformdirs
 
 from cascade_batch.errors import UsageError
+
+LOG_FORMATS = ("json", "plain", "pretty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class Settings:
         local_workers: Worker processes per tier that the embedded stack starts.
         broker_away_s: After how long without an answer from the broker a worker ends, to be started again.
         consumer_silent_s: The same for a worker that does not find back to a broker that answers.
+        metrics_port: Where workers and the sweeper answer Prometheus; None: nowhere, and nothing is counted.
+        metrics_host: The address they do it at.
+        log_format: How their logs are written: `json`, `plain`, or `pretty` (in colours).
     """
 
     database_url: str | None
@@ -35,6 +41,9 @@ class Settings:
     local_workers: int = 1
     broker_away_s: float = 300.0
     consumer_silent_s: float = 90.0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
+    log_format: str = "plain"
 
     @property
     def is_embedded(self) -> bool:
@@ -46,7 +55,7 @@ def load_settings() -> Settings:
     """Read the environment.
 
     Raises:
-        UsageError: Only one of the two URLs is set, or a number is no number.
+        UsageError: Only one of the two URLs is set, a number is no number, or a format is none.
     """
     database_url = os.environ.get("CASCADE_DATABASE_URL") or None
     redis_url = os.environ.get("CASCADE_REDIS_URL") or None
@@ -65,6 +74,9 @@ def load_settings() -> Settings:
         local_workers=int(_positive("CASCADE_LOCAL_WORKERS", 1)),
         broker_away_s=_positive("CASCADE_BROKER_AWAY_S", 300.0),
         consumer_silent_s=_positive("CASCADE_CONSUMER_SILENT_S", 90.0),
+        metrics_port=_port("CASCADE_METRICS_PORT"),
+        metrics_host=os.environ.get("CASCADE_METRICS_HOST") or "127.0.0.1",
+        log_format=_log_format(),
     )
 
 
@@ -78,6 +90,26 @@ def default_home() -> Path:
     """`CASCADE_HOME`, else the platform's folder for a user's data."""
     given = os.environ.get("CASCADE_HOME")
     return Path(given).expanduser() if given else Path(platformdirs.user_data_dir("cascade-batch"))
+
+
+def _port(name: str) -> int | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**16):
+        raise UsageError(f"{name} is {text!r}, which is no port: a number from 1 to 65535.")
+    return int(text)
+
+
+def _log_format() -> str:
+    chosen = os.environ.get("CASCADE_LOG_FORMAT")
+    if not chosen:
+        return "pretty" if sys.stderr.isatty() else "plain"
+    if chosen not in LOG_FORMATS:
+        raise UsageError(
+            f"CASCADE_LOG_FORMAT is {chosen!r}, which is none of {', '.join(LOG_FORMATS)}."
+        )
+    return chosen
 
 
 def _positive(name: str, default: float) -> float:

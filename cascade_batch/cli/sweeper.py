@@ -18,7 +18,9 @@ def sweeper() -> None:
     from cascade_batch.dispatch.app import make_app
     from cascade_batch.dispatch.publisher import CeleryPublisher
     from cascade_batch.engine.sweep import run_sweeper
+    from cascade_batch.monitoring.logs import set_up_logging
 
+    set_up_logging(log_format=ready.log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -62,7 +62,10 @@ class CeleryPublisher:
             return MOST_WAITING - int(connection.default_channel.client.llen(queue))
 
     def _send(self, task: str, *, queue: str, **kwargs: object) -> None:
-        self._try(partial(self._app.send_task, task, kwargs=kwargs, queue=queue, retry=False), None)
+        # What Flower shows, and a worker's log: the default is Python's way of writing a mapping.
+        shown = " ".join(f"{name}={value}" for name, value in kwargs.items())
+        send = partial(self._app.send_task, task, kwargs=kwargs, queue=queue, retry=False)
+        self._try(partial(send, argsrepr="", kwargsrepr=shown), None)
 
     def _try(self, action: Callable[[], T], otherwise: T) -> T:
         if time.monotonic() < self._away_until:

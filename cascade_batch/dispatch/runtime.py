@@ -18,6 +18,7 @@ from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContexts
 from cascade_batch.engine.driver import Driver, DriveSummary
 from cascade_batch.engine.ports import Publisher
+from cascade_batch.monitoring.observer import Observer
 from cascade_batch.providers import Providers
 from cascade_batch.providers.limits import Gates
 from cascade_batch.settings import Settings
@@ -50,9 +51,10 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 class WorkerRuntime:
     """One per worker process."""
 
-    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, publisher: Publisher, observer: Observer) -> None:
         self._settings = settings
         self._publisher = publisher
+        self._observer = observer
         self._loop = new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -76,6 +78,7 @@ class WorkerRuntime:
             contexts=self._contexts,
             should_stop=should_stop,
             on_due=self._plan,
+            observer=self._observer,
         )
         return self._loop.run_until_complete(driver.run())
 

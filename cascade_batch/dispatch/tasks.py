@@ -10,11 +10,13 @@ from celery import current_app, shared_task, signals
 
 from cascade_batch.dispatch.app import PLAN_JOB, RUN_CHUNK
 from cascade_batch.dispatch.at_work import at_work
+from cascade_batch.dispatch.observing import close_observer, observed_plan, observer
 from cascade_batch.dispatch.publisher import CeleryPublisher
 from cascade_batch.dispatch.runtime import WorkerRuntime, begin_shutdown
 from cascade_batch.engine.plan import plan_job as plan
 from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.errors import JobNotFoundError
+from cascade_batch.monitoring.logs import bound
 from cascade_batch.settings import settings
 from cascade_batch.store.engine import make_engine
 
@@ -29,7 +31,7 @@ def _publisher() -> CeleryPublisher:
 
 @lru_cache(maxsize=1)
 def _runtime() -> WorkerRuntime:
-    return WorkerRuntime(settings(), _publisher())
+    return WorkerRuntime(settings(), _publisher(), observer())
 
 
 @lru_cache(maxsize=1)
@@ -55,8 +57,8 @@ def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
 def plan_job(*, job: str) -> str:
     """Release the job's next wave, or finish it."""
     try:
-        with at_work():
-            planned = plan(_engine(), job, _publisher())
+        with at_work(), bound(job=job), observed_plan(job) as seen:
+            planned = seen.planned = plan(_engine(), job, _publisher())
     except JobNotFoundError:
         return "deleted"
     if planned is None:
@@ -73,3 +75,4 @@ def _shutting_down(**_: object) -> None:
 def _process_shutdown(**_: object) -> None:
     if _runtime.cache_info().currsize:
         _runtime().close()
+    close_observer()

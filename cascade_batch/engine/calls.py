@@ -16,6 +16,7 @@ from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.chunk_rows import RowTask
 from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.errors import CascadeError
+from cascade_batch.monitoring.observer import Story
 from cascade_batch.providers import Providers, worst_case_nanousd
 from cascade_batch.providers.limits import GateClosedError, Gates, TierGate
 
@@ -52,6 +53,7 @@ class Calls:
 
     Attributes:
         chunks: The driver's open chunks.
+        ended: Where calls are noted as they end; None: nowhere.
         progress: Set whenever something ended.
         fatal: Job id -> why the job can't go on; the driver makes it so.
         outages: Job id -> what it waits for; the driver notes it on the job.
@@ -61,6 +63,7 @@ class Calls:
     providers: Providers
     gates: Gates
     chunks: dict[int, OpenChunk]
+    ended: list[tuple[Story, Outcome]] | None = None
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     fatal: dict[int, str] = field(default_factory=dict)
     outages: dict[int, str] = field(default_factory=dict)
@@ -101,7 +104,7 @@ class Calls:
                 task = chunk.ready.popleft()
                 chunk.in_flight[task.row_no] = task
                 sending = _Sending(chunk, task, gate)
-                call = loop.create_task(self._call(sending))
+                call = loop.create_task(self._call(sending), context=chunk.story.context)
                 self._sendings[call] = sending
                 self._starting[gate] += 1
                 call.add_done_callback(self._over)
@@ -198,6 +201,8 @@ class Calls:
     def _book(self, sending: _Sending, outcome: Outcome) -> None:
         chunk, task, gate = sending.chunk, sending.task, sending.gate
         self.ended_since_turn += 1
+        if self.ended is not None and sending.is_sent:
+            self.ended.append((chunk.story, outcome))
         if chunk.is_lost:
             return
         if isinstance(outcome, Answered):

@@ -31,6 +31,7 @@ from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.engine.purchases import least_tried_first, make_purchase
 from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import ChunkTurn, Grant, Lease, claim_chunks, expire_leases, take_turn
+from cascade_batch.monitoring.observer import Observer
 from cascade_batch.providers import Providers
 from cascade_batch.providers.limits import Gates, TierGate
 
@@ -47,6 +48,7 @@ RESERVE_AHEAD = 8
 DUE_ASKED_S = 0.25
 """How long it is not asked again whether a job is due, while more chunks of it are at hand."""
 MOST_CHUNKS_PER_CLAIM = 16
+_END_OF = {"done": "done", "ready": "returned"}
 NOTICE_PATIENCE_S = 5.0
 """How long a run waits, at its end, for a broker to take its notices."""
 
@@ -69,6 +71,7 @@ class Driver:
         tiers: Names of the tiers that this worker serves.
         should_stop: Whether the worker is shutting down.
         on_due: Told of a job that should be planned.
+        observer: Told of chunks, calls and turns.
     """
 
     database: Database
@@ -81,6 +84,7 @@ class Driver:
     contexts: JobContexts
     should_stop: Callable[[], bool]
     on_due: Callable[[str], Awaitable[None]]
+    observer: Observer = field(default_factory=Observer)
     _chunks: dict[int, OpenChunk] = field(default_factory=dict)
     _calls: Calls = field(init=False)
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
@@ -93,7 +97,7 @@ class Driver:
     _done_calls: int = 0
 
     def __post_init__(self) -> None:
-        self._calls = Calls(self.providers, self.gates, self._chunks)
+        self._calls = Calls(self.providers, self.gates, self._chunks, self.observer.ended)
 
     async def run(self) -> DriveSummary:
         """Work until there is nothing to do, the slice is over or the worker stops."""
@@ -103,6 +107,9 @@ class Driver:
             # Nothing of a run may go on in the next one, which may be long in coming.
             await self._calls.end()
             await self.gates.rest()
+            for chunk in self._chunks.values():
+                self.observer.left(chunk.story, "lost")
+            self.observer.rests()
             if self._notices:
                 await asyncio.wait(self._notices, timeout=NOTICE_PATIENCE_S)
 
@@ -123,6 +130,7 @@ class Driver:
             self._calls.withdraw()
             await self._turn()
             self._calls.pump()
+            self.observer.saw_gates((c.tier.name, self._gate(c)) for c in self._chunks.values())
             await self._wait()
         slice_over = self._draining and not self._stopping
         return DriveSummary(self._done_chunks, self._done_calls, slice_over)
@@ -140,6 +148,7 @@ class Driver:
             # Others were cut off as well, maybe: they come back with answers that are paid for.
             return False
         freed = await self.database.call(expire_leases)
+        self.observer.expired(freed)
         self._claim_again_at = 0.0
         return freed > 0
 
@@ -191,20 +200,24 @@ class Driver:
             bound = purchase.bound(tasks, self.providers)
         except Exception as error:
             if not isinstance(error, CascadeError):
-                logger.exception("chunk %s can't be opened", lease.chunk_id)
+                logger.exception(
+                    "chunk %s can't be opened", lease.chunk_id, extra={"chunk": lease.chunk_id}
+                )
             self._calls.fatal.setdefault(lease.job_id, fault(error))
             turn.state = "ready"
             await self._take([turn])
             return
+        tier = context.spec.tiers[lease.tier_no]
         chunk = OpenChunk(
             lease=lease,
             context=context,
-            tier=context.spec.tiers[lease.tier_no],
+            tier=tier,
             purchase=purchase,
             todo=least_tried_first(bound.tasks, context, lease),
             valid_until=claimed_at + self.lease_s,
             renewed_at=claimed_at,
             turn=turn,
+            story=self.observer.opened(lease, job=context.name, tier=tier.name, rows=len(tasks)),
         )
         chunk.turn.refusals += bound.refusals
         chunk.skip_hopeless()
@@ -243,6 +256,7 @@ class Driver:
         if not turns:
             return
         grants = await self._take([turn for _, turn in turns])
+        self.observer.turned(loop.time() - now)
         with_less_to_do: set[int] = set()
         for chunk, turn in turns:
             grant = grants.get(turn.chunk_id)
@@ -250,12 +264,14 @@ class Driver:
             if grant is None or chunk.has_ended:
                 del self._chunks[turn.chunk_id]
                 chunk.is_lost = True
-                if grant is None and not chunk.has_ended:
-                    logger.warning("lease of chunk %s was lost", turn.chunk_id)
+                if chunk.has_ended:
+                    chunk.story.add(turn)
+                self.observer.left(chunk.story, _END_OF.get(turn.state, "lost"))
                 if turn.state == "done":
                     self._done_chunks += 1
                     with_less_to_do.add(turn.job_id)
                 continue
+            chunk.story.add(turn)
             chunk.valid_until = now + self.lease_s
             chunk.renewed_at = now
             chunk.accept(turn, grant, now=loop.time(), wait_s=MONEY_WAIT_S)
@@ -271,7 +287,10 @@ class Driver:
             )
         except Exception as error:
             if len(turns) == 1:
-                logger.exception("the turn of chunk %s can't be taken", turns[0].chunk_id)
+                chunk_id = turns[0].chunk_id
+                logger.exception(
+                    "the turn of chunk %s can't be taken", chunk_id, extra={"chunk": chunk_id}
+                )
                 self._calls.fatal.setdefault(
                     turns[0].job_id, f"What was answered can't be stored: {fault(error)}"
                 )

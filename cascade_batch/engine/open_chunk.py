@@ -12,6 +12,7 @@ from cascade_batch.engine.chunk_rows import RowTask
 from cascade_batch.engine.context import JobContext
 from cascade_batch.engine.purchases import Purchase
 from cascade_batch.ledger import ChunkTurn, Grant, Lease
+from cascade_batch.monitoring.observer import Story
 
 LOST_ATTEMPTS = 3
 """How many worst cases may be written off for one row on one tier before it is given up there: a row
@@ -35,6 +36,7 @@ class OpenChunk:
     todo: deque[RowTask]
     valid_until: float
     turn: ChunkTurn
+    story: Story
     ready: deque[RowTask] = field(default_factory=deque)
     in_flight: dict[int, RowTask] = field(default_factory=dict)
     resting: list[tuple[float, int, RowTask]] = field(default_factory=list)

@@ -20,6 +20,9 @@ from cascade_batch.engine.due import DUE
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.errors import ServiceUnreachableError
 from cascade_batch.ledger import EXPIRE_LEASES
+from cascade_batch.monitoring.logs import bound
+from cascade_batch.monitoring.sweeper import SweeperMetrics
+from cascade_batch.settings import settings
 from cascade_batch.store.engine import make_engine, reachable
 
 logger = logging.getLogger(__name__)
@@ -114,11 +117,14 @@ def publish_ready(engine: sa.Engine, publisher: Publisher) -> int:
     return len(notices)
 
 
-def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -> None:
+def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -> int:
     """One round: free, wake, plan, and say that the sweeper lives.
 
     Args:
         frees: Whether leases that ran out are taken back.
+
+    Returns:
+        How many leases had run out.
     """
     # A transaction each: none holds a lock while it waits for another.
     with engine.begin() as connection:
@@ -137,7 +143,9 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
     with engine.begin() as connection:
         due = connection.execute(sa.text(_DUE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()
     for job in due:
-        publisher.publish_plan(job)
+        with bound(job=job):
+            publisher.publish_plan(job)
+    return int(freed)
 
 
 def _heed_clock(connection: sa.Connection, back_s: float) -> None:
@@ -149,13 +157,15 @@ def _heed_clock(connection: sa.Connection, back_s: float) -> None:
 
 def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) -> None:
     """Sweep until `stop` is set; outlives every outage of database and broker, and its own faults."""
+    metrics = SweeperMetrics(settings(), database_url)
     engine = make_engine(database_url, pooled=True)
     failures = 0
     frees_from = 0.0
     while not stop.is_set():
         try:
             with reachable(database_url):
-                sweep_once(engine, publisher, frees=time.monotonic() >= frees_from)
+                freed = sweep_once(engine, publisher, frees=time.monotonic() >= frees_from)
+            metrics.swept(freed)
             failures = 0
         except ServiceUnreachableError as error:
             failures += 1
@@ -168,3 +178,4 @@ def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) 
             logger.exception("the sweeper stumbled and goes on")
         stop.wait(min(SWEEP_S * (1 + failures), 10))
     engine.dispose()
+    metrics.close()

@@ -32,6 +32,7 @@ from cascade_batch.local.processes import Child, ProcessRef
 from cascade_batch.local.servers import Servers
 from cascade_batch.local.sockets import private_socket_folder, remove_socket_folder
 from cascade_batch.local.workers import LINGER_S, Workers, worker_command
+from cascade_batch.monitoring.logs import set_up_logging
 from cascade_batch.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -358,10 +359,8 @@ def main() -> None:
     parser.add_argument("--tiers", default="", help="tiers to start workers for, with commas")
     parser.add_argument("--ready-fd", type=int, help="where to write how the start went")
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("cascade_batch").setLevel(logging.INFO)
+    settings = load_settings()
+    set_up_logging(level=logging.WARNING, own_level=logging.INFO, log_format=settings.log_format)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:  # a call in flight is an open file, and some systems begin with 256
@@ -370,7 +369,7 @@ def main() -> None:
     try:
         home = Home.at(arguments.home)
         with home.lock("supervisor", timeout_s=LOCK_TIMEOUT_S):
-            asyncio.run(_run(home, load_settings(), tiers, arguments.ready_fd))
+            asyncio.run(_run(home, settings, tiers, arguments.ready_fd))
     except CascadeError as error:
         logger.error("%s %s", error.message, error.hint or "")
         _tell(
