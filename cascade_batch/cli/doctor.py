@@ -13,7 +13,7 @@ from cascade_batch import __version__
 from cascade_batch.cli.frame import EXIT_FAILED, Command
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import print_json, print_table
-from cascade_batch.cli.pace import format_duration
+from cascade_batch.client.pace import format_duration
 from cascade_batch.client.services import database, running_settings
 from cascade_batch.errors import CascadeError, ServiceUnreachableError
 from cascade_batch.settings import Settings, settings

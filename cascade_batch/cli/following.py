@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cascade_batch.cli.frame import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OUT_OF_MONEY, say, warn
-from cascade_batch.cli.pace import Status
-from cascade_batch.cli.progress import Sight, follow, is_over
+from cascade_batch.cli.progress import follow
+from cascade_batch.client.looking import looker
+from cascade_batch.client.pace import Status
 from cascade_batch.client.services import Services
 from cascade_batch.domain.job import JobState
-
-if TYPE_CHECKING:
-    from cascade_batch.engine.outlook import Outlook
-
-_LOOKING_SHARE = 20
-"""An outlook is taken again when so many times as long has passed as taking the last one took."""
 
 
 def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
@@ -32,7 +24,7 @@ def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
     from sqlalchemy.exc import OperationalError
 
     quoted = shlex.quote(name)
-    look = _looker(service, name)
+    look = looker(service, name)
     try:
         last = follow(look)
     except KeyboardInterrupt:
@@ -46,27 +38,6 @@ def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
         say(f"Nothing is lost. When it is back, follow the job:  cascade-batch watch {quoted}")
         raise
     return exit_code(last), last
-
-
-def _looker(service: Services, name: str) -> Callable[[], Sight]:
-    from cascade_batch.engine.outlook import job_outlook
-    from cascade_batch.engine.status import job_status
-
-    outlook: Outlook | None = None
-    next_s = 0.0
-
-    def look() -> Sight:
-        nonlocal outlook, next_s
-        with service.engine.connect() as connection:
-            status = job_status(connection, name)
-            began_s = time.monotonic()
-            if began_s >= next_s or is_over(status):
-                outlook = job_outlook(connection, name)
-                ended_s = time.monotonic()
-                next_s = ended_s + _LOOKING_SHARE * (ended_s - began_s)
-        return Sight(status, outlook)
-
-    return look
 
 
 def exit_code(status: Status) -> int:

@@ -8,44 +8,25 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cascade_batch.cli.frame import say
 from cascade_batch.cli.money import money_parts
-from cascade_batch.cli.pace import Pace, Status, left_text, rate_text
 from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
+from cascade_batch.client.looking import Sight, is_over, pauses_s
+from cascade_batch.client.pace import Pace, Status, left_text, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from cascade_batch.engine.outlook import Outlook
-
-REDRAW_EVERY_S = 0.5
-FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-"""Waits between the first looks: a small job is over before half a second has passed."""
 PLAIN_EVERY_S = 5.0
 PLAIN_SHARE = 20
 PLAIN_AT_LEAST_EVERY_S = 300.0
 """Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
 _ERRORS_SHOWN = 3
-
-_OVER = frozenset({JobState.FINISHED, JobState.CANCELLED, JobState.FAILED})
-
-
-class Sight(NamedTuple):
-    """A job at one moment."""
-
-    status: Status
-    outlook: Outlook | None = None
-
-
-def is_over(status: Status) -> bool:
-    """Whether nothing more will happen to the job by itself."""
-    return status["status"] in _OVER
 
 
 def follow(
@@ -78,9 +59,9 @@ def follow(
     with Live(
         moving(sight, pace, console), console=console, auto_refresh=False, transient=False
     ) as live:
-        pauses_s = _pauses_s()
+        pauses = pauses_s()
         while not is_over(sight.status):
-            wait(next(pauses_s))
+            wait(next(pauses))
             sight = fetch()
             pace.note(sight.status, clock())
             live.update(moving(sight, pace, console), refresh=True)
@@ -106,7 +87,7 @@ def _follow_plainly(
     began_s = clock()
     said_at: float | None = None
     said_state = None
-    pauses_s = _pauses_s()
+    pauses = pauses_s()
     while True:
         status, outlook = fetch()
         now_s = clock()
@@ -122,11 +103,7 @@ def _follow_plainly(
             say(plain_line(Sight(status, outlook), pace))
         if is_over(status):
             return status
-        wait(next(pauses_s))
-
-
-def _pauses_s() -> Iterator[float]:
-    return chain(FIRST_LOOKS_S, repeat(REDRAW_EVERY_S))
+        wait(next(pauses))
 
 
 def plain_line(sight: Sight, pace: Pace) -> str:

@@ -13,8 +13,8 @@ from cascade_batch.cli.completion import complete_jobs
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import make_console, print_drawing, print_json, print_table
-from cascade_batch.cli.pace import format_duration
 from cascade_batch.client.expectation import next_money_text, quality_text
+from cascade_batch.client.pace import format_duration
 from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from cascade_batch.cli.bars import share_cells
 from cascade_batch.cli.money import money_parts
-from cascade_batch.cli.pace import Pace
 from cascade_batch.cli.picture import Page, draw
 from cascade_batch.cli.progress import Sight, moving
+from cascade_batch.client.pace import Pace
 from cascade_batch.engine.outlook import group_troubles
 
 from .jobs import REFUSED, outlook, status, tier

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from cascade_batch.cli.following import exit_code
-from cascade_batch.cli.pace import Pace, format_duration, left_text, rate_text
 from cascade_batch.cli.progress import Sight, follow, plain_line
+from cascade_batch.client.pace import Pace, format_duration, left_text, rate_text
 
 from .jobs import REFUSED, outlook, status
 

@@ -1,0 +1,66 @@
+"""Looking at a job again and again until it is over: what is seen, and how long to wait between looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from cascade_batch.client.pace import Status
+from cascade_batch.client.services import Services
+from cascade_batch.domain.job import JobState
+
+if TYPE_CHECKING:
+    from cascade_batch.engine.outlook import Outlook
+
+LOOK_EVERY_S = 0.5
+FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+"""Waits between the first looks: a small job is over before half a second has passed."""
+
+_OUTLOOK_SHARE = 20
+"""An outlook is taken again when so many times as long has passed as taking the last one took."""
+_OVER = frozenset({JobState.FINISHED, JobState.CANCELLED, JobState.FAILED})
+
+
+class Sight(NamedTuple):
+    """A job at one moment."""
+
+    status: Status
+    outlook: Outlook | None = None
+
+
+def is_over(status: Status) -> bool:
+    """Whether nothing more will happen to the job by itself."""
+    return status["status"] in _OVER
+
+
+def looker(service: Services, name: str) -> Callable[[], Sight]:
+    """What looks at a job: its status every time, its outlook as often as that is cheap.
+
+    Raises:
+        JobNotFoundError: There is no such job; upon each look.
+    """
+    from cascade_batch.engine.outlook import job_outlook
+    from cascade_batch.engine.status import job_status
+
+    outlook: Outlook | None = None
+    next_s = 0.0
+
+    def look() -> Sight:
+        nonlocal outlook, next_s
+        with service.engine.connect() as connection:
+            status = job_status(connection, name)
+            began_s = time.monotonic()
+            if began_s >= next_s or is_over(status):
+                outlook = job_outlook(connection, name)
+                ended_s = time.monotonic()
+                next_s = ended_s + _OUTLOOK_SHARE * (ended_s - began_s)
+        return Sight(status, outlook)
+
+    return look
+
+
+def pauses_s() -> Iterator[float]:
+    """Seconds to wait between two looks."""
+    return chain(FIRST_LOOKS_S, repeat(LOOK_EVERY_S))
