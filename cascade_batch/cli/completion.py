@@ -58,13 +58,6 @@ def complete_jobs(
     return [CompletionItem(name) for name in names]
 
 
-def complete_files(
-    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Leaves it to the shell to complete a file's name."""
-    return [CompletionItem(incomplete, type="file")]
-
-
 def _job_names(beginning: str) -> list[str]:
     url = _database_url()
     if url is None:

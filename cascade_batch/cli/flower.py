@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -35,6 +36,7 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
             f"Flower can stop workers and revoke tasks: to listen on {host}, it needs a password.",
             hint="Set FLOWER_BASIC_AUTH=user:password.",
         )
+    _require_port(host, port)
     ready = running_settings()
     ready.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {
@@ -65,3 +67,16 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
     except KeyboardInterrupt:  # the terminal has told the child as well
         code = process.wait()
     ctx.exit(max(code, 0))
+
+
+def _require_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise UsageError(
+            f"Flower can't listen on {host}:{port}: {error.strerror or error}.",
+            hint=f"Take another port, for example: cascade-batch flower --port {port + 1}",
+        ) from None

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from cascade_batch.cli.completion import complete_files, complete_jobs
+from cascade_batch.cli.completion import complete_jobs
+from cascade_batch.cli.given import OneOf, check_file, file_beside, require_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,30 +20,53 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 _FILE = click.Path(path_type=Path)
 
 
+def _check_data(_ctx: click.Context, _parameter: click.Parameter, data: str | None) -> str | None:
+    # Where nothing is near, the reader of data sets says what is wrong with the name.
+    if data not in (None, "-") and file_beside(Path(data)):
+        require_file(Path(data))
+    return data
+
+
 def job_options(function: F) -> F:
     """Options that say what a job is; each stands for the key of a job file and wins over it."""
     decorators = [
-        click.argument("data", required=False, shell_complete=complete_files),
-        click.option("--job", "job_file", type=_FILE, metavar="FILE", help="Read a job file."),
+        click.argument(
+            "data", required=False, type=click.Path(allow_dash=True), callback=_check_data
+        ),
+        click.option(
+            "--job",
+            "job_file",
+            type=_FILE,
+            callback=check_file,
+            metavar="FILE",
+            help="Read a job file.",
+        ),
         click.option("--budget", metavar="USD", help="Never spend more than these dollars."),
         click.option(
-            "--tiers", "tiers_file", type=_FILE, metavar="FILE", help="Read the tiers from a file."
+            "--tiers",
+            "tiers_file",
+            type=_FILE,
+            callback=check_file,
+            metavar="FILE",
+            help="Read the tiers from a file.",
         ),
         click.option("--system", metavar="TEXT", help="Put a system message before each prompt."),
         click.option(
             "--prompt",
+            callback=check_file,
             metavar="TEXT|@FILE",
             help="Make each row's prompt with this template; {{ column }} stands for a column.",
         ),
         click.option(
             "--output",
+            callback=check_file,
             metavar="YAML|@FILE",
             help="Declare what answers look like, for example '{choices: [up, down]}'.",
         ),
         click.option("--gold", metavar="COLUMN", help="Find right answers in this column."),
         click.option(
             "--gold-use",
-            type=click.Choice(["stop", "train"]),
+            type=OneOf(["stop", "train"]),
             help="Stop a row at an answer that equals its gold, if all rows have one, or only learn from it.",
         ),
         click.option(
@@ -65,7 +89,7 @@ def job_options(function: F) -> F:
         click.option("--name", metavar="NAME", help="Call the job this."),
         click.option(
             "--policy",
-            type=click.Choice(["auto", "cheapest", "dearest", "random", "confidence"]),
+            type=OneOf(["auto", "cheapest", "dearest", "random", "confidence"]),
             help="Choose what to escalate by this policy (auto, if none is given).",
         ),
         click.option("--seed", type=click.IntRange(0), help="Repeat random choices with a number."),

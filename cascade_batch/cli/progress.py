@@ -126,6 +126,9 @@ def plain_line(sight: Sight, pace: Pace) -> str:
 
 def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
     """The live display at one moment."""
+    from rich.console import Group
+    from rich.text import Text
+
     status, outlook = sight
     facts: list[str] = []
     notes: list[tuple[str, str]] = []
@@ -146,7 +149,9 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
         elif outlook and outlook.next_step:
             notes.append(("Next", outlook.next_step))
     notes += trouble_notes(status, outlook, most=_ERRORS_SHOWN)
-    return draw(status, outlook, Page.of(console, one_line=True), facts=facts, notes=notes)
+    picture = draw(status, outlook, Page.of(console, one_line=True), facts=facts, notes=notes)
+    # The cursor rests on a line of its own: what a terminal echoes there (^C) moves nothing.
+    return Group(picture, Text())
 
 
 def _rates(pace: Pace) -> list[str]:

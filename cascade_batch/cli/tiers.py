@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cascade_batch.cli.frame import EXIT_FAILED, Group, warn
+from cascade_batch.cli.given import check_file
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import latency_text, print_json, print_table, usd
 from cascade_batch.domain.money import PICOUSD_PER_TOKEN_PER_USD_PER_MTOK, Price, format_usd
@@ -27,6 +28,7 @@ def tiers() -> None:
     "--tiers",
     "tiers_file",
     type=click.Path(path_type=Path),
+    callback=check_file,
     metavar="FILE",
     help="Read the tiers from a file.",
 )
@@ -34,6 +36,7 @@ def tiers() -> None:
     "--job",
     "job_file",
     type=click.Path(path_type=Path),
+    callback=check_file,
     metavar="FILE",
     help="Take the tiers of a job file.",
 )
