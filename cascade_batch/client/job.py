@@ -7,11 +7,12 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade_batch.client.looking import Sight, looker
 from cascade_batch.client.progress import Progress, progress_of
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import Services, services
@@ -66,8 +67,10 @@ class Job:
             >>> [tier.name for tier in progress.tiers]
             ['small', 'large']
         """
+        from cascade_batch.client.reading import read_status
+
         with self._services() as service:
-            return _look(service, self._name)
+            return progress_of(Sight(read_status(service.engine, self._name)))
 
     def wait(self, timeout_s: float | None = None, *, progress: bool | Show = True) -> Job:
         """Wait until the job is over. What interrupts the wait (Ctrl-C, say) leaves the job running.
@@ -95,9 +98,9 @@ class Job:
         waiting = Waiting(self._show(progress), timeout_s)
         try:
             with self._services() as service:
+                look = looker(service, self._name)
                 while True:
-                    seen = _look(service, self._name)
-                    pause_s = waiting.next_pause_s(seen)
+                    seen, pause_s = waiting.see(look())
                     if pause_s is None:
                         return self._over(seen)
                     time.sleep(pause_s)
@@ -117,12 +120,14 @@ class Job:
         `asyncio.to_thread(job.results)` does as well.
         """
         waiting = Waiting(self._show(progress), timeout_s)
-        while True:
-            seen = await asyncio.to_thread(self.progress)
-            pause_s = waiting.next_pause_s(seen)
-            if pause_s is None:
-                return self._over(seen)
-            await asyncio.sleep(pause_s)
+        with ExitStack() as stack:
+            service = await asyncio.to_thread(stack.enter_context, self._services())
+            look = looker(service, self._name)
+            while True:
+                seen, pause_s = waiting.see(await asyncio.to_thread(look))
+                if pause_s is None:
+                    return self._over(seen)
+                await asyncio.sleep(pause_s)
 
     def results(self) -> pd.DataFrame:
         """The rows that are answered or failed, in the order of the input. Rows to come are left out.
@@ -387,9 +392,3 @@ class Job:
 
     def _labels(self, row_nos: Sequence[int]) -> pd.Index[Any] | None:
         return None if self._index is None else self._index.take(row_nos)
-
-
-def _look(service: Services, name: str) -> Progress:
-    from cascade_batch.client.reading import read_status
-
-    return progress_of(read_status(service.engine, name))

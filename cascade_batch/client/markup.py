@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LINE = "1px solid rgba(128,128,128,.4)"
 _GREEN, _RED, _AMBER = "#2e9e5b", "#d64545", "#c98a1b"
-_CELL = "padding:2px 14px 2px 0;text-align:{align};border:0"
+_CELL = "padding:2px 14px 2px 0;text-align:{align};white-space:{wrap};border:0"
 
 
 def progress_html(progress: Progress) -> str:
@@ -30,6 +30,8 @@ def progress_html(progress: Progress) -> str:
         head += Markup(" ({})").format(progress.reason)
     if progress.quality is not None:
         head += Markup(" · quality {:.3f}").format(progress.quality)
+    for text in progress.pace_texts():
+        head += Markup(" · {}").format(text)
     parts = [
         Markup("<div>{}</div>").format(head),
         _bar(
@@ -55,7 +57,9 @@ def progress_html(progress: Progress) -> str:
         _tiers(progress),
     ]
     return str(
-        Markup('<div style="font-size:90%;line-height:1.5">{}</div>').format(Markup("").join(parts))
+        Markup('<div style="font-size:90%;line-height:1.5;overflow-x:auto">{}</div>').format(
+            Markup("").join(parts)
+        )
     )
 
 
@@ -110,7 +114,8 @@ def _tiers(progress: Progress) -> Markup:
         for tier in progress.tiers
     ]
     return Markup(
-        '<table style="border-collapse:collapse;margin:6px 0 0;background:transparent;color:inherit">'
+        '<table style="border-collapse:collapse;margin:6px 0 0;background:transparent;color:inherit;'
+        'font-size:inherit">'
         '<thead style="border-bottom:{}"><tr style="background:transparent">{}</tr></thead>'
         "<tbody>{}</tbody></table>"
     ).format(
@@ -126,7 +131,13 @@ def _tiers(progress: Progress) -> Markup:
 def _cells(tag: str, texts: Iterable[str]) -> Markup:
     return Markup("").join(
         Markup('<{} style="{}">{}</{}>').format(
-            tag, _CELL.format(align="right" if 2 <= place <= 7 else "left"), text, tag
+            tag,
+            _CELL.format(
+                align="right" if 2 <= place <= 7 else "left",
+                wrap="normal" if place > 7 else "nowrap",
+            ),
+            text,
+            tag,
         )
         for place, text in enumerate(texts)
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cascade_batch.client.looking import Sight
+from cascade_batch.client.pace import Pace, format_duration, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
@@ -63,6 +65,9 @@ class Progress:
         created_at: When it was submitted.
         started_at: When its first call was prepared; None: not yet.
         finished_at: When it was over; None: it is not.
+        waits_for: What a job at work waits for that has not moved for a minute; empty: it moves.
+        rows_per_s: Rows answered or failed per second, in the last half minute of a wait; None: not known.
+        left_s: Seconds for the calls that are planned, at the pace of that wait; None: not known.
     """
 
     job: str
@@ -83,6 +88,9 @@ class Progress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    waits_for: tuple[str, ...] = ()
+    rows_per_s: float | None = None
+    left_s: float | None = None
 
     @property
     def rows_pending(self) -> int:
@@ -110,7 +118,16 @@ class Progress:
                 parts.append(f"{usd_text(amount_usd)} {what}")
         if self.quality is not None:
             parts.append(f"quality {self.quality:.3f}")
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.pace_texts()])
+
+    def pace_texts(self) -> list[str]:
+        """How fast it goes and how long it may take, as people read it; or what it waits for."""
+        texts = [f"waits: {what}" for what in self.waits_for]
+        if self.rows_per_s and not self.is_over:
+            texts.append(f"{rate_text(self.rows_per_s)} rows/s")
+        if self.left_s is not None and not self.is_over:
+            texts.append(f"about {format_duration(self.left_s)} left for what is planned")
+        return texts
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # from IPython
         printer.text(str(self))
@@ -121,9 +138,15 @@ class Progress:
         return progress_html(self)
 
 
-def progress_of(status: Mapping[str, Any]) -> Progress:
-    """The value of what `job_status` gives."""
+def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
+    """The value of what was seen of a job.
+
+    Args:
+        pace: What was seen of it before; None: it was not watched.
+    """
+    status, outlook = sight
     rows = status["rows"]
+    standstill = status["standstill"]
     return Progress(
         job=status["name"],
         status=JobState(status["status"]),
@@ -143,6 +166,9 @@ def progress_of(status: Mapping[str, Any]) -> Progress:
         created_at=datetime.fromisoformat(status["created_at"]),
         started_at=_time(status["started_at"]),
         finished_at=_time(status["finished_at"]),
+        waits_for=tuple(standstill["reasons"]) if standstill else (),
+        rows_per_s=(pace.rows_per_s or None) if pace else None,
+        left_s=pace.left_s(status, outlook) if pace else None,
     )
 
 

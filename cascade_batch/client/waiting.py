@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from collections.abc import Callable
 from typing import Any
 
-from cascade_batch.client.progress import Progress
+from cascade_batch.client.looking import Sight, pauses_s
+from cascade_batch.client.pace import Pace
+from cascade_batch.client.progress import Progress, progress_of
 
-LOOK_EVERY_S = 0.5
-FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-"""Waits between the first looks: a small job is over before half a second has passed."""
 LINE_EVERY_S = 5.0
 
 Show = Callable[[Progress], object]
@@ -24,24 +22,30 @@ class Waiting:
     def __init__(self, show: Show, timeout_s: float | None) -> None:
         self._show = show
         self._until = None if timeout_s is None else time.monotonic() + timeout_s
-        self._pauses_s: Iterator[float] = chain(FIRST_LOOKS_S, repeat(LOOK_EVERY_S))
+        self._pauses_s = pauses_s()
+        self._pace = Pace()
 
-    def next_pause_s(self, seen: Progress) -> float | None:
-        """Show what was seen, and say how long to wait for the next look; None: the job is over.
+    def see(self, sight: Sight) -> tuple[Progress, float | None]:
+        """Show what was seen.
+
+        Returns:
+            How far the job is, and how long to wait for the next look, in seconds; None: the job is over.
 
         Raises:
             TimeoutError: The time is up. The job goes on.
         """
-        self._show(seen)
-        if seen.is_over:
-            return None
+        self._pace.note(sight.status, time.monotonic())
+        progress = progress_of(sight, self._pace)
+        self._show(progress)
+        if progress.is_over:
+            return progress, None
         pause_s = next(self._pauses_s)
         if self._until is not None:
             left_s = self._until - time.monotonic()
             if left_s <= 0:
-                raise TimeoutError(f"The wait is over, the job is not: {seen}")
+                raise TimeoutError(f"The wait is over, the job is not: {progress}")
             pause_s = min(pause_s, left_s)
-        return pause_s
+        return progress, pause_s
 
 
 def make_show(progress: bool | Show) -> Show:
