@@ -23,6 +23,11 @@ def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None
     """Add a job's ledger up again and hold it against the answers, the leases and the rows.
 
     Prints OK and exits with 0 if everything agrees, else says what differs and exits with 1.
+
+    \b
+    Examples:
+      cascade-batch audit headlines
+      cascade-batch audit headlines --bill 4.9731
     """
     from cascade_batch.client.reading import read_audit
 

@@ -18,7 +18,12 @@ from cascade_batch.errors import UsageError
 @job_argument
 @click.option("--add", metavar="USD", required=True, help="Add these dollars to the budget.")
 def budget(job: str, add: str) -> None:
-    """Raise a job's budget, and go on from where it stopped."""
+    """Raise a job's budget, and go on from where it stopped.
+
+    \b
+    Example:
+      cascade-batch budget headlines --add 2.50
+    """
     from cascade_batch.engine.control import raise_budget
     from cascade_batch.engine.status import job_status
 

@@ -13,7 +13,7 @@ def db() -> None:
     """Look after the database."""
 
 
-@db.command()
+@db.command(short_help="Bring the database to this version.")
 def upgrade() -> None:
     """Bring the database to this version's schema; does nothing if it is there already."""
     from cascade_batch.store import migrate

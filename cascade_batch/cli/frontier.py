@@ -32,6 +32,10 @@ def frontier(job: str, as_json: bool) -> None:
 
     It is drawn anew from what is known of the job, in whatever state that is, and spends nothing. The job's
     own budget is marked; budgets are dim where the plan leans on tiers of which too few answers were seen.
+
+    \b
+    Example:
+      cascade-batch frontier headlines
     """
     from cascade_batch.engine.frontier import job_frontier
 

@@ -15,7 +15,13 @@ from cascade_batch.client.services import services
 @job_argument
 @click.option("--retry-failed", is_flag=True, help="Ask the rows that failed once more.")
 def resume(job: str, retry_failed: bool) -> None:
-    """Go on with what is not done of a paused, cancelled, failed or finished job."""
+    """Go on with what is not done of a paused, cancelled, failed or finished job.
+
+    \b
+    Examples:
+      cascade-batch resume headlines
+      cascade-batch resume headlines --retry-failed
+    """
     from cascade_batch.engine import control
 
     with services() as service:

@@ -34,6 +34,14 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
 
     Exits with 0 when all is done, 1 if the job failed, 2 for wrong input, 3 if the money ran out
     before every row had an answer, 4 if database or broker can't be reached, 130 on Ctrl-C.
+
+    \b
+    Examples:
+      cascade-batch submit data.jsonl --budget 5 --prompt 'Up or down? {{ headline }}'
+      cascade-batch submit data.csv --budget 5 --prompt @prompt.txt --output '{choices: [up, down]}'
+      cascade-batch submit --job jobs/reviews --limit 100 --name a-try
+      cascade-batch submit data.jsonl --budget 5 --prompt @prompt.txt --dry-run
+      job=$(cascade-batch submit data.jsonl --budget 5 --prompt @prompt.txt --detach)
     """
     if dry_run:
         from cascade_batch.cli.estimate import read_and_estimate, show_estimate
@@ -90,7 +98,11 @@ def _submit(service: Services, request: JobRequest) -> Submission:
 
     on_bad_or_none = on_bad if request.skip_bad else None
     read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
-    submission = store_job(service, request, read)
+    try:
+        submission = store_job(service, request, read)
+    except KeyboardInterrupt:
+        say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
+        raise
     without = f" ({left_out:,} records left out)" if left_out else ""
     say(
         f"Job {submission.name!r}: {submission.rows:,} rows{without},"

@@ -23,7 +23,7 @@ def tiers() -> None:
     """Try out the tiers of a tiers file."""
 
 
-@tiers.command()
+@tiers.command(short_help="Make one small call to every tier.")
 @click.option(
     "--tiers",
     "tiers_file",
@@ -49,6 +49,11 @@ def check(
 
     The calls are paid for like any other (their cost is shown). Exits with 1 if a tier can't be
     used as it is declared.
+
+    \b
+    Examples:
+      cascade-batch tiers check
+      cascade-batch tiers check --tiers other.yaml
     """
     import asyncio
 

@@ -17,7 +17,13 @@ from cascade_batch.client.services import services
 def watch(ctx: click.Context, job: str, as_json: bool) -> None:
     """Follow a job until it is over: its progress, its money, its tiers, the time left.
 
-    Leaving by Ctrl-C leaves the job alone. With --json, the last status is printed at the end.
+    Leaving by Ctrl-C leaves the job alone. With --json, the last status is printed at the end. Where
+    nothing can be redrawn (a pipe, TERM=dumb, CI), plain lines are written now and then.
+
+    \b
+    Examples:
+      cascade-batch watch headlines
+      cascade-batch watch headlines && cascade-batch results headlines -o headlines.csv
     """
     from cascade_batch.cli.following import follow_job
 
