@@ -12,7 +12,7 @@ _FLAGS = {"skip_bad": "skip_bad=True", "allow_python_checks": "allow_python_chec
 _OPTION = re.compile(
     # What stands in backquotes or begins with the command's name is to be typed in a shell.
     r"`[^`]*`|cascade-batch [^\n;,)]*"
-    r"|(?<![\w-])--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<value>[\d.,]*\d|[A-Z]{2,}\b))?"
+    r"|(?<![\w-])--(?P<name>[a-z]+(?:-[a-z]+)*)(?: (?P<value>[\d.,]*\d|[A-Z]{2,}\b|'[^'\n]*'))?"
 )
 
 
@@ -45,5 +45,6 @@ def _argument(found: re.Match[str]) -> str:
         return found[0]
     name = found["name"].replace("-", "_")
     if found["value"] is not None:
-        return f"{name}={found['value'].replace(',', '')}"
+        value = found["value"]
+        return f"{name}={value.replace(',', '') if value[0].isdigit() else value}"
     return _FLAGS.get(name, name)

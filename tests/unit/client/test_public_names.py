@@ -13,19 +13,16 @@ from cascade_batch.engine.spec_files import JobOptions
 HEAVY = {"pandas", "pyarrow", "numpy", "sqlalchemy", "psycopg", "celery", "pydantic", "IPython"}
 RENAMED = {"job_file": "job", "tiers_file": "tiers"}
 
+LOOK = """
+import sys, cascade_batch
+print(*sys.modules, sep=",")
+from cascade_batch import *
+print(*sys.modules, sep=",")
+"""
+
 
 def test_importing_the_package_loads_nothing_heavy_and_its_functions_little():
-    told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys, cascade_batch; print(*sys.modules, sep=','); from cascade_batch import *;"
-            " print(*sys.modules, sep=',')",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    told = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
 
     package, functions = (set(line.split(",")) & HEAVY for line in told.stdout.splitlines())
     assert package == set()

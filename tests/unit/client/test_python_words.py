@@ -12,6 +12,7 @@ from cascade_batch.errors import BudgetError
     ("said", "meant"),
     [
         ("Give --budget 0.05, or take --limit 1,234.", "Give budget=0.05, or take limit=1234."),
+        ("Say what to ask: --prompt 'Up, or down?'", "Say what to ask: prompt='Up, or down?'"),
         ("--budget: 'x' is no amount", "budget: 'x' is no amount"),
         ("leave bad records out with --skip-bad.", "leave bad records out with skip_bad=True."),
         ("(--gold, or gold: in the job file)", "(gold, or gold: in the job file)"),
