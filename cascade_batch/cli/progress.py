@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cascade_batch.cli.frame import say
+from cascade_batch.cli.frame import printable, say
 from cascade_batch.cli.money import money_parts
 from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
 from cascade_batch.client.looking import Sight, is_over, pauses_s
@@ -26,6 +27,7 @@ PLAIN_EVERY_S = 5.0
 PLAIN_SHARE = 20
 PLAIN_AT_LEAST_EVERY_S = 300.0
 """Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
+PATIENCE_S = 1.0
 _ERRORS_SHOWN = 3
 
 
@@ -67,6 +69,45 @@ def follow(
             live.update(moving(sight, pace, console), refresh=True)
         live.refresh()
     return sight.status
+
+
+@contextmanager
+def waiting(
+    words: str, *, console: Console | None = None, after_s: float = PATIENCE_S
+) -> Iterator[None]:
+    """Tell for how long something takes that may take long, such as reading a large file; on a terminal only.
+
+    Args:
+        words: What is done; shown after `after_s` seconds, and removed at the end of the block.
+        console: Where to draw; None: standard error, if it is a terminal that can redraw.
+        after_s: What takes less time passes without a word.
+    """
+    if console is None and not redraws():
+        yield
+        return
+    from threading import Timer
+
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+    from rich.theme import Theme
+
+    shown = Progress(
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console or Console(stderr=True, theme=Theme({"progress.elapsed": "default"})),
+        refresh_per_second=2,
+        transient=True,
+    )
+    shown.add_task(printable(words))
+    timer = Timer(after_s, shown.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        shown.stop()
 
 
 def redraws() -> bool:

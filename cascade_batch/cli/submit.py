@@ -86,6 +86,7 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
 
 
 def _submit(service: Services, request: JobRequest) -> Submission:
+    from cascade_batch.cli.progress import waiting
     from cascade_batch.client.submission import store_job
     from cascade_batch.datasets import read_records
 
@@ -99,7 +100,8 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     on_bad_or_none = on_bad if request.skip_bad else None
     read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
     try:
-        submission = store_job(service, request, read)
+        with waiting(f"Reading {request.data}, storing its rows"):
+            submission = store_job(service, request, read)
     except KeyboardInterrupt:
         say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import StringIO
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cascade_batch.cli.following import exit_code
-from cascade_batch.cli.progress import Sight, follow, plain_line
+from cascade_batch.cli.progress import Sight, follow, plain_line, waiting
 from cascade_batch.client.pace import Pace, format_duration, left_text, rate_text
 
 from .jobs import REFUSED, outlook, status
@@ -144,6 +145,28 @@ def test_a_terminal_that_keeps_all_that_is_written_gets_plain_lines(
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert "\x1b" not in said
+
+
+def test_what_takes_long_is_told_for_as_long_as_it_takes():
+    output = StringIO()
+    console = Console(file=output, width=100, force_terminal=True, color_system=None)
+    deadline_s = time.monotonic() + 30
+
+    with waiting("Reading [b]news[/b].jsonl", console=console, after_s=0):
+        while "Reading [b]news[/b].jsonl 0:00:0" not in output.getvalue():
+            assert time.monotonic() < deadline_s
+
+    assert output.getvalue().endswith("\x1b[2K")
+
+
+def test_what_takes_no_time_passes_without_a_word(capsys):
+    output = StringIO()
+
+    with waiting("Reading", console=Console(file=output, force_terminal=True)), waiting("Reading"):
+        pass
+
+    assert output.getvalue() == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def paced(*looks: tuple[float, dict[str, Any]]) -> Pace:
