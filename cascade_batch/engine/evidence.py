@@ -158,6 +158,8 @@ class JobEvidence:
     def resampled(self) -> NDArray[np.int8]:
         """[N, T] whether a tier's second answer has the value of its first: 1, 0, or `UNKNOWN` where either
         has none. A second answer without a value differs from a first one that has one."""
+        if not self.sampled.any():
+            return np.full(self.sampled.shape, UNKNOWN, dtype=np.int8)
         first = self.value_key
         compared = np.where(self.second_key == first, 1, 0)
         return np.where(self.sampled & (first != 0), compared, UNKNOWN).astype(np.int8)
@@ -235,9 +237,11 @@ class JobEvidence:
                 ("has_gold", "int2"),
             ],
         )
-        self.worst_nanousd = np.stack([found[name].astype(np.int64) for name in names], axis=1)
-        self.input_bytes = found["input_bytes"].astype(np.float32)
-        self.stratum = found["stratum"].astype(np.int32)
+        self.worst_nanousd = np.stack(
+            [found.pop(name).astype(np.int64, copy=False) for name in names], axis=1
+        )
+        self.input_bytes = found["input_bytes"].astype(np.float32, copy=False)
+        self.stratum = found["stratum"].astype(np.int32, copy=False)
         self.has_gold = found["has_gold"] == 1
 
 

@@ -76,11 +76,11 @@ def write_decisions(connection: sa.Connection, job_id: int, wave_no: int, wave: 
     raw = raw_connection(connection)
     count = len(wave)
     values = [
-        np.full(count, job_id),
+        np.broadcast_to(job_id, count),
         wave.row_no,
         wave.tier_no,
         wave.action,
-        np.full(count, wave_no),
+        np.broadcast_to(wave_no, count),
         wave.expected_nanousd,
         wave.gain,
         wave.draw_probability,

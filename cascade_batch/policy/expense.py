@@ -55,8 +55,11 @@ def expected_costs(view: JobView) -> Floats:
         for t in range(mean.size):
             on_tier = tier == t
             cost[:, t] = mean[t] * expense * _level(expense[row[on_tier]], relative[on_tier])
-    cost *= _talkative(view, cost)
-    return np.asarray(np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd))
+    if row.size:
+        cost *= _talkative(view, cost)
+    return np.asarray(
+        np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd, out=cost)
+    )
 
 
 def evened(cost: Floats) -> Floats:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,10 @@ class Group:
 
 def groups_of(held: Bools) -> list[Group]:
     """The rows by what they hold."""
-    code = held @ (1 << np.arange(held.shape[1], dtype=np.int64))
+    # Of one byte where that is enough: a stable sort of small numbers counts, and takes no comparisons.
+    code: NDArray[np.integer[Any]] = np.packbits(held, axis=1, bitorder="little")[:, 0]
+    if held.shape[1] > 8:
+        code = held @ (1 << np.arange(held.shape[1], dtype=np.int64))
     order = np.argsort(code, kind="stable")
     codes, first = np.unique(code[order], return_index=True)
     parts = np.split(order, first[1:])
@@ -149,7 +153,11 @@ def posterior(
 def _told(model: Model, evidence: Evidence, tier: int, *, use_gold: bool) -> Floats:
     """[n, K, 2] log-likelihood of what one tier's answer gives away, and of being wrong or right."""
     odds = log_odds(model, evidence.features, tier)
-    told = np.stack([-np.logaddexp(0.0, odds), -np.logaddexp(0.0, -odds)], axis=-1)
+    # log P(wrong) and log P(right), of one logarithm: numpy's logaddexp takes several times as long.
+    rest = np.log1p(np.exp(-np.abs(odds)))
+    told = np.empty((*odds.shape, 2))
+    np.negative(np.maximum(odds, 0.0) + rest, out=told[..., 0])
+    np.negative(np.maximum(-odds, 0.0) + rest, out=told[..., 1])
     if evidence.gives[tier]:
         rank = evidence.rank[:, tier]
         given = ~np.isnan(rank)
@@ -157,7 +165,11 @@ def _told(model: Model, evidence: Evidence, tier: int, *, use_gold: bool) -> Flo
         density = model.density[tier]
         at = density[:, below] * (1.0 - share)[None, :, None]
         at += density[:, below + 1] * share[None, :, None]
-        told[given] += np.log(np.maximum(at, _LEAST_DENSITY)).transpose(1, 2, 0)
+        at = np.log(np.maximum(at, _LEAST_DENSITY, out=at), out=at).transpose(1, 2, 0)
+        if given.all():
+            told += at
+        else:
+            told[given] += at
         missing = model.missing[tier]
         told += np.where(given[:, None], np.log1p(-missing), np.log(missing))[:, None, :]
     again = evidence.again[:, tier]

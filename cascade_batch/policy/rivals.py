@@ -32,9 +32,10 @@ def plan_rival(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wa
         order = _order(view, policy, rows, rng)
         order = order[: max(1, affordable_prefix(cost[rows, targets][order], view.free_nanousd))]
         rows, targets = rows[order], targets[order]
-    return _wave(
-        np.concatenate([starts, rows]), np.concatenate([tiers, targets]), starts.size, cost
-    )
+    n_starts = starts.size
+    if rows.size:
+        starts, tiers = np.concatenate([starts, rows]), np.concatenate([tiers, targets])
+    return _wave(starts, tiers, n_starts, cost)
 
 
 def _starts(view: JobView, policy: PolicyName, rows: Places) -> tuple[Places, Places]:
@@ -81,13 +82,13 @@ def _order(view: JobView, policy: PolicyName, rows: Places, rng: np.random.Gener
 
 def _wave(rows: Places, tiers: Places, n_starts: int, cost: Amounts) -> Wave:
     n_rows = rows.size
+    reason = np.full(n_rows, Reason.ESCALATE, np.int8)
+    reason[:n_starts] = Reason.START
     return Wave(
         row_no=rows.astype(np.int32),
         tier_no=tiers.astype(np.int16),
         action=np.full(n_rows, Action.ANSWER, np.int8),
-        reason=np.where(np.arange(n_rows) < n_starts, Reason.START, Reason.ESCALATE).astype(
-            np.int8
-        ),
+        reason=reason,
         gain=np.zeros(n_rows, np.float32),
         expected_nanousd=cost[rows, tiers],
         draw_probability=np.ones(n_rows, np.float32),

@@ -140,7 +140,8 @@ class _Release:
         cheapest = worst[starts].argmin(axis=1)
         cost = self._outlook.cost
         tier = self._tier[starts]
-        extra = np.maximum(cost[starts, tier] - cost[starts, cheapest], 1.0)
+        # In whole nano-dollars, as they are reserved.
+        extra = np.ceil(np.maximum(cost[starts, tier] - cost[starts, cheapest], 1.0))
         extra[tier == cheapest] = 0.0
         can = np.cumsum(extra) <= max(self._view.free_nanousd, 0)
         if not can.any() and starts.size and self._idle.all():
@@ -173,7 +174,11 @@ class _Release:
         budget = self._outlook.money() + int(view.cost_nanousd.sum())
         left = PROBE_SHARE * budget - float(view.cost_nanousd[rows].sum())
         possible = self._idle[rows] & ~view.barred[rows, tiers]
-        affordable = np.cumsum(np.where(possible, cost[rows, tiers], 0.0)) <= left
+        takes = np.where(possible, np.ceil(cost[rows, tiers]), 0.0)
+        takes_free = np.maximum(takes - view.fence_nanousd[rows], 0.0)
+        affordable = (np.cumsum(takes) <= left) & (
+            np.cumsum(takes_free) <= max(view.free_nanousd, 0)
+        )
         wanted = possible & affordable
         return rows[wanted], tiers[wanted]
 

@@ -67,9 +67,13 @@ def read_columns(
     columns: Sequence[tuple[str, str]],
 ) -> dict[str, NDArray[np.generic]]:
     """Run `query` and return its columns as arrays; see `stream_columns`."""
-    none = np.empty(0, dtype=_tuple_type(columns))
-    blocks = [_columns(none, columns), *stream_columns(connection, query, columns)]
-    return {name: np.concatenate([block[name] for block in blocks]) for name, _ in columns}
+    none = _columns(np.empty(0, dtype=_tuple_type(columns)), columns)
+    pieces = {name: [column] for name, column in none.items()}
+    for block in stream_columns(connection, query, columns):
+        for name, column in block.items():
+            pieces[name].append(column)
+    # One column's pieces go before the next one is made whole.
+    return {name: np.concatenate(pieces.pop(name)) for name, _ in columns}
 
 
 def write_columns(
@@ -85,18 +89,21 @@ def write_columns(
         columns: Name and Postgres type of each column that is given, as in `read_columns`.
         values: An array per column, all of one length.
     """
-    rows = np.empty(len(values[0]), dtype=_tuple_type(columns))
-    rows["_fields"] = len(columns)
-    for (name, kind), array in zip(columns, values, strict=True):
-        rows[f"_{name}"] = np.dtype(_TYPES[kind]).itemsize
-        rows[name] = array
+    # Made a block at a time, always in the same place: all at once would take more than the values.
+    block = np.empty(_BLOCK_ROWS, dtype=_tuple_type(columns))
+    block["_fields"] = len(columns)
+    for name, kind in columns:
+        block[f"_{name}"] = np.dtype(_TYPES[kind]).itemsize
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         table, sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns)
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_SIGNATURE)
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            copy.write(rows[start : start + _BLOCK_ROWS].tobytes())
+        for start in range(0, len(values[0]), _BLOCK_ROWS):
+            rows = block[: len(values[0]) - start]
+            for (name, _), array in zip(columns, values, strict=True):
+                rows[name] = array[start : start + _BLOCK_ROWS]
+            copy.write(rows.tobytes())
         copy.write(_TRAILER)
 
 
