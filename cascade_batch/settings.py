@@ -30,6 +30,7 @@ class Settings:
         consumer_silent_s: The same for a worker that does not find back to a broker that answers.
         metrics_port: Where workers and the sweeper answer Prometheus; None: nowhere, and nothing is counted.
         metrics_host: The address they do it at.
+        notify_allow: Hosts that messages about jobs may go to without encryption, or inside the own network.
         log_format: How their logs are written: `json`, `plain`, or `pretty` (in colours).
     """
 
@@ -44,6 +45,7 @@ class Settings:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     log_format: str = "plain"
+    notify_allow: tuple[str, ...] = ()
 
     @property
     def is_embedded(self) -> bool:
@@ -77,6 +79,9 @@ def load_settings() -> Settings:
         metrics_port=_port("CASCADE_METRICS_PORT"),
         metrics_host=os.environ.get("CASCADE_METRICS_HOST") or "127.0.0.1",
         log_format=_log_format(),
+        notify_allow=tuple(
+            (os.environ.get("CASCADE_NOTIFY_ALLOW") or "").replace(",", " ").split()
+        ),
     )
 
 

@@ -49,6 +49,9 @@ COMMANDS = {
     "doctor": Lazy(
         f"{_HERE}.doctor:doctor", "Check what a job needs, and say how to mend it.", _MACHINERY
     ),
+    "notify-test": Lazy(
+        f"{_HERE}.notify_test:notify_test", "Send a message to a receiver, to try it.", _MACHINERY
+    ),
     "tiers": Lazy(f"{_HERE}.tiers:tiers", "Try out the tiers of a tiers file.", _MACHINERY),
     "sql": Lazy(f"{_HERE}.sql:sql", "Run a query that only reads.", _MACHINERY),
     "flower": Lazy(

@@ -105,6 +105,14 @@ def job_options(function: F) -> F:
             default=None,
             help="Leave out records that can't be used, and say which.",
         ),
+        click.option(
+            "--notify",
+            multiple=True,
+            callback=lambda _ctx, _parameter, given: given or None,
+            metavar="URL|env:NAME",
+            help="Post to this address when the job is over or paused, and when 50, 80 and 100 % of its"
+            " budget are used; env:NAME takes the address from a variable.",
+        ),
     ]
     for decorate in reversed(decorators):
         function = decorate(function)

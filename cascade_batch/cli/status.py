@@ -139,9 +139,21 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
         notes.append(("Next", outlook.next_step))
     if job["at_risk_calls"]:
         notes.append(("Lost", lost_calls_text(job["name"], job["at_risk_calls"])))
+    notes += [("Untold", text) for text in _untold(job["notifications"])]
     notes += trouble_notes(job, outlook, most=_ERRORS_SHOWN)
     if job["rows"]["failed"]:
         notes.append(("", f"See all:  cascade-batch errors {shlex.quote(job['name'])}"))
     if frontier is not None and job["status"] == "finished" and frontier["policy"] == "auto":
         notes.append(("More", next_money_text(frontier, job["name"], job["budget_nanousd"])))
     return notes
+
+
+def _untold(outbox: list[dict[str, Any]]) -> list[str]:
+    """Receivers that did not take what they should be told, and why."""
+    return [
+        f"{one['target']} did not take {given_up + one['waiting']:,} message"
+        f"{'s' if given_up + one['waiting'] > 1 else ''}: {one['error']}"
+        f"{'; given up' if given_up else '; tried again'}"
+        for one in outbox
+        if (given_up := one["given_up"]) or (one["waiting"] and one["error"])
+    ]

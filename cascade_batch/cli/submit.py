@@ -66,7 +66,7 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
     check_source(request.data)
     for warning in request.warnings:
         warn(warning)
-    with services(request.spec.tiers) as service:
+    with services(request.spec.tiers, request.spec.notify) as service:
         service.require_broker()
         submission = _submit(service, request)
         name = submission.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from cascade_batch.settings import Settings, settings
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from cascade_batch.domain.notify import NotifyTarget
     from cascade_batch.domain.tier import Tier
     from cascade_batch.engine.ports import Publisher
 
@@ -61,30 +62,41 @@ class Services:
         if not settings().is_embedded:
             return
         from cascade_batch.engine.jobs import find_job
+        from cascade_batch.notifications.outbox import read_variables
 
         with self.engine.connect() as connection:
-            tiers = find_job(connection, job).spec.tiers
-        running_settings(tiers)
+            found = find_job(connection, job)
+            names = read_variables(connection, found.job_id)
+        # What is missing here may have been handed over by whoever submitted the job.
+        secrets = {name: os.environ[name] for name in names if os.environ.get(name)}
+        running_settings(found.spec.tiers, secrets)
 
 
 @contextmanager
-def services(tiers: Sequence[Tier] = ()) -> Iterator[Services]:
+def services(tiers: Sequence[Tier] = (), notify: Sequence[NotifyTarget] = ()) -> Iterator[Services]:
     """Connect; starts the embedded stack where no services are named.
 
     Args:
         tiers: Tiers that are going to have work, so that the embedded stack starts their workers.
+        notify: Who is going to be told, so that the embedded stack has their addresses and secrets.
 
     Raises:
         ServiceUnreachableError: The database can't be reached, now or while it is used.
-        UsageError: The database has another version's schema, or a tier's key is not there.
+        UsageError: The database has another version's schema, or a variable that holds a tier's key, an
+            address or a secret is not there.
     """
-    ready = running_settings(tiers)
+    ready = running_settings(tiers, secrets=_secrets(notify))
     with database(ready) as engine:
         yield Services(ready, engine)
 
 
-def running_settings(tiers: Sequence[Tier] = ()) -> Settings:
+def running_settings(
+    tiers: Sequence[Tier] = (), secrets: Mapping[str, str] | None = None
+) -> Settings:
     """Settings with both URLs set; the embedded stack runs when this returns, if it serves.
+
+    Args:
+        secrets: Variables that the embedded sweeper needs to tell of jobs.
 
     Raises:
         ServiceUnreachableError: The embedded stack can't be started.
@@ -96,7 +108,7 @@ def running_settings(tiers: Sequence[Tier] = ()) -> Settings:
     keys = _keys(tiers)
     from cascade_batch.local.stack import ensure_stack
 
-    urls = ensure_stack(given, tiers=[tier.name for tier in tiers], env=keys)
+    urls = ensure_stack(given, tiers=[tier.name for tier in tiers], env=keys, secrets=secrets)
     return replace(given, database_url=urls.database_url, redis_url=urls.redis_url)
 
 
@@ -130,6 +142,29 @@ def _keys(tiers: Sequence[Tier]) -> dict[str, str]:
             )
         keys[name] = os.environ[name]
     return keys
+
+
+def _secrets(notify: Sequence[NotifyTarget]) -> dict[str, str]:
+    """What the sweeper needs to tell of a job.
+
+    Raises:
+        UsageError: A variable is not set, or holds what can't be used.
+    """
+    from cascade_batch.notifications.signing import read_secrets
+
+    secrets = {}
+    for name in (name for target in notify for name in target.variables):
+        if os.environ.get(name):
+            secrets[name] = os.environ[name]
+        elif settings().is_embedded:
+            raise UsageError(
+                f"The environment variable {name}, which messages about the job need, is not set.",
+                hint=f"Set it, for example: export {name}=…",
+            )
+    for target in notify:
+        if target.secret_env in secrets:
+            read_secrets(secrets[target.secret_env], target.secret_env)
+    return secrets
 
 
 @contextmanager

@@ -47,6 +47,7 @@ def submit(
     chunk_rows: int | None = None,
     limit: int | None = None,
     skip_bad: bool | None = None,
+    notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
     allow_python_checks: bool | None = None,
 ) -> Job:
     """Have every row of a data set answered as well as the budget allows, and never spend a cent more.
@@ -83,6 +84,9 @@ def submit(
         chunk_rows: Rows of a chunk.
         limit: Take this many rows from the start of the data only.
         skip_bad: Leave out records that can't be used, with a warning that says which.
+        notify: Who is told when the job is over or paused, and of shares of the budget that are used: an
+            address, `env:NAME` for one that a variable holds, a dict (`{"url": …, "secret_env": …,
+            "events": ["finished", "80%"]}`), or a list of such.
         allow_python_checks: Let Python code run that the job file names.
 
     Returns:
@@ -140,6 +144,7 @@ def submit(
                 chunk_rows=chunk_rows,
                 limit=limit,
                 skip_bad=skip_bad,
+                notify=notify,
                 allow_python_checks=allow_python_checks,
             )
         )
@@ -154,7 +159,7 @@ def submit(
             limit=request.limit,
             on_bad=left_out.append if request.skip_bad else None,
         )
-        with services(request.spec.tiers) as service:
+        with services(request.spec.tiers, request.spec.notify) as service:
             service.require_broker()
             submission = store_job(service, request, read)
     _warn_of(left_out)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
 
 PolicyName = Literal["auto", "cheapest", "dearest", "random", "confidence"]
@@ -120,6 +121,8 @@ class JobSpec(BaseModel):
     cache: bool = True
     """Whether a question that was answered already, in this job or by an earlier one, is answered by the same
     words at no cost. False where every row is to be asked anew."""
+    notify: tuple[NotifyTarget, ...] = ()
+    """Who is told of it. Stored apart, as an address may hold a secret: empty in a job that is read again."""
 
     @field_validator("name")
     @classmethod

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cascade_batch.domain.job import GoldUse, JobSpec, Output, PolicyName
 from cascade_batch.domain.money import usd_to_nanousd
+from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
+from cascade_batch.engine.notify_files import NotifyOption, make_targets, notify_warnings
 from cascade_batch.engine.tier_files import (
     find_tiers_file,
     make_tiers,
@@ -69,6 +71,8 @@ class JobOptions:
     chunk_rows: int | None = None
     limit: int | None = None
     skip_bad: bool | None = None
+    notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None
+    """Who is told of the job: addresses, `env:NAME`, or mappings with the keys of a target."""
     allow_python_checks: bool | None = None
     """Python code that the job file names, in a check or in tiers, may run."""
 
@@ -118,6 +122,7 @@ class JobFile(BaseModel):
     chunk_rows: Annotated[int, Field(gt=0, le=10_000)] = 200
     limit: Annotated[int, Field(gt=0)] | None = None
     skip_bad: bool = False
+    notify: Any = None
 
 
 def read_job(
@@ -149,6 +154,15 @@ def read_tiers(
     options = JobOptions(tiers_file=tiers_file, job_file=job_file)
     tiers = _Reader(options, cwd or Path.cwd()).tiers()
     return tiers, order_warnings(tiers)
+
+
+def read_targets(job_file: Path, *, cwd: Path | None = None) -> tuple[NotifyTarget, ...]:
+    """Those that a job file says are to be told of the job.
+
+    Raises:
+        UsageError: The file can't be read, or they don't fit.
+    """
+    return _Reader(JobOptions(job_file=job_file), cwd or Path.cwd()).targets()
 
 
 class _Reader:
@@ -193,6 +207,7 @@ class _Reader:
             policy=self._given("policy"),
             seed=self._given("seed"),
             chunk_rows=self._given("chunk_rows"),
+            notify=(notify := self.targets()),
             check_path=str(self.folder.resolve()) if (check or "").startswith("python:") else None,
         )
         self._judge(spec)
@@ -203,7 +218,11 @@ class _Reader:
             has_budget=budget is not None,
             limit=self._given("limit"),
             skip_bad=self._given("skip_bad"),
-            warnings=(*order_warnings(tiers), *self._check_warnings(spec)),
+            warnings=(
+                *order_warnings(tiers),
+                *self._check_warnings(spec),
+                *notify_warnings(notify),
+            ),
         )
 
     def _given(self, key: str) -> Any:
@@ -257,6 +276,11 @@ class _Reader:
         source = YamlSource(text, "--output")
         value = _choices_as_written({"output": source.value}, source, ())["output"]
         return validate(Output, value, source)
+
+    def targets(self) -> tuple[NotifyTarget, ...]:
+        if self.options.notify is not None or self.source is None:
+            return make_targets(NotifyOption(), self.options.notify)
+        return make_targets(self.source, self.file.notify)
 
     def _prompt(self) -> str | None:
         given = self._given("prompt")

@@ -12,6 +12,7 @@ from cascade_batch.engine.jobs import find_job
 from cascade_batch.engine.standstill import standstill_of
 from cascade_batch.ledger import sum_write_offs
 from cascade_batch.ledger.latency import percentile_ms
+from cascade_batch.notifications.outbox import outbox_of
 from cascade_batch.store.tables import BALANCE, JOB, JOB_TIER
 
 _MONEY = ("budget", "spent", "reserved", "at_risk", "overrun", "ring_fence")
@@ -38,7 +39,7 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
 
     Also what is at risk by tier and reason; what a job at work waits for that has not moved for a while
     (None: it moves); and the frontier as it was when the job finished last (None: it never did, or none
-    could be drawn).
+    could be drawn). `notifications` says what became of messages about it, a receiver each.
 
     Raises:
         JobNotFoundError: There is no such job.
@@ -63,6 +64,7 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     status = _job(row, sum(t["first_answers"] for t in tiers))
     status["tiers"] = {t["name"]: _tier(t) for t in tiers}
     status["frontier"] = row["frontier"]
+    status["notifications"] = outbox_of(connection, job_id)
     at_work = row["state"] in (JobState.QUEUED, JobState.RUNNING)
     status["standstill"] = standstill_of(connection, job_id) if at_work else None
     status["at_risk_calls"] = [

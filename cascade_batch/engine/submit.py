@@ -23,6 +23,7 @@ from cascade_batch.engine.release import note_planning, release_wave, write_deci
 from cascade_batch.engine.row_bounds import Reader, RowBounds, require_budget, require_columns
 from cascade_batch.errors import DataError, JobExistsError
 from cascade_batch.ledger import open_account, read_balance
+from cascade_batch.notifications.outbox import store_targets
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
@@ -108,7 +109,7 @@ def submit_job(
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
-    stored: dict[str, object] = spec.model_dump(mode="json", by_alias=True)
+    stored: dict[str, object] = spec.model_dump(mode="json", by_alias=True, exclude={"notify"})
     return stored
 
 
@@ -121,6 +122,7 @@ def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
             f"There is a job called {spec.name!r} already.",
             hint=f"Go on with it by `cascade-batch resume {spec.name}`, or choose another --name.",
         ) from None
+    store_targets(connection, job_id, spec.notify)
     connection.execute(
         sa.insert(JOB_TIER),
         [

@@ -10,6 +10,7 @@ jobs that are due. The broker may lose every message: this is what makes up for 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 
@@ -22,6 +23,8 @@ from cascade_batch.errors import ServiceUnreachableError
 from cascade_batch.ledger import EXPIRE_LEASES
 from cascade_batch.monitoring.logs import bound
 from cascade_batch.monitoring.sweeper import SweeperMetrics
+from cascade_batch.notifications.courier import Courier
+from cascade_batch.notifications.message import Variables
 from cascade_batch.settings import settings
 from cascade_batch.store.engine import make_engine, reachable
 
@@ -32,6 +35,8 @@ PUBLISH_AGAIN_S = 15
 PLAN_AGAIN_S = 10
 """A job that is due and was not planned for so long gets the planner called again."""
 SWEEP_S = 1.0
+COURIER_END_S = 3.0
+"""A message that is on its way when the sweeper ends gets so long; else it is sent once more later."""
 RETURN_S = 10.0
 """How long workers have, after the database was away, to come back before their leases are taken."""
 
@@ -155,8 +160,21 @@ def _heed_clock(connection: sa.Connection, back_s: float) -> None:
         connection.execute(sa.text(statement), {"back_s": back_s})
 
 
-def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) -> None:
-    """Sweep until `stop` is set; outlives every outage of database and broker, and its own faults."""
+def run_sweeper(
+    database_url: str,
+    publisher: Publisher,
+    stop: threading.Event,
+    *,
+    variables: Variables = os.environ.get,
+) -> None:
+    """Sweep until `stop` is set; outlives every outage of database and broker, and its own faults.
+
+    Args:
+        variables: Where the addresses and secrets of those who are told of jobs are.
+    """
+    courier = Courier(database_url, settings().notify_allow, variables)
+    telling = threading.Thread(target=courier.run, args=(stop,), name="courier", daemon=True)
+    telling.start()
     metrics = SweeperMetrics(settings(), database_url)
     engine = make_engine(database_url, pooled=True)
     failures = 0
@@ -178,4 +196,5 @@ def run_sweeper(database_url: str, publisher: Publisher, stop: threading.Event) 
             logger.exception("the sweeper stumbled and goes on")
         stop.wait(min(SWEEP_S * (1 + failures), 10))
     engine.dispose()
+    telling.join(COURIER_END_S)
     metrics.close()

@@ -4,11 +4,13 @@ One JSON object per line, each answered by one:
 
     {"op": "ping"}                                          {"ok": true}
     {"op": "ensure_tiers", "names": […], "env": {…}}        {"ok": true}
+    {"op": "keep_secrets", "env": {…}}                      {"ok": true}
     {"op": "stop"}                                          {"ok": true}
 
 `ok` is false where the stack is stopping, so that the caller waits and starts another. A connection
 that stays open says that its client is still there: while there is one, the stack does not stop by
-itself. The values in `env` are keys: they stay in memory, on both sides.
+itself. The values in `env` are keys and secrets: they stay in memory, on both
+sides.
 """
 
 from __future__ import annotations

@@ -78,7 +78,11 @@ class StackStatus:
 
 
 def ensure_stack(
-    settings: Settings, *, tiers: Sequence[str] = (), env: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    tiers: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> Services:
     """Make sure that the services are there, starting the embedded stack if that is what serves.
 
@@ -88,6 +92,7 @@ def ensure_stack(
         settings: Where the services are.
         tiers: Tiers that need a worker now.
         env: Variables with keys that those workers need; kept in memory only.
+        secrets: Variables that the sweeper needs to tell of jobs, likewise.
 
     Returns:
         The URLs; those of the settings where they are given.
@@ -100,17 +105,17 @@ def ensure_stack(
         return Services(settings.database_url, settings.redis_url)
     home = Home.at(settings.home)
     keys = dict(env or {})
-    services = _ask(home, tiers, keys)
+    services = _ask(home, tiers, keys, secrets)
     if services is not None:
         return services
     with home.lock("start", timeout_s=START_TIMEOUT_S):
-        services = _ask(home, tiers, keys)
+        services = _ask(home, tiers, keys, secrets)
         if services is None:
             state = home.read_state()
             if state is not None and state.version != __version__:
                 _stop_supervisor(home, state)
             _start_supervisor(home, settings, tiers, keys)
-            services = _ask(home, tiers, keys)
+            services = _ask(home, tiers, keys, secrets)
     if services is None:
         raise ServiceUnreachableError(
             "The embedded stack stopped as soon as it had started.",
@@ -157,7 +162,12 @@ def stack_status(settings: Settings) -> StackStatus:
     )
 
 
-def _ask(home: Home, tiers: Sequence[str], keys: Mapping[str, str]) -> Services | None:
+def _ask(
+    home: Home,
+    tiers: Sequence[str],
+    keys: Mapping[str, str],
+    secrets: Mapping[str, str] | None,
+) -> Services | None:
     """Ask the supervisor that runs for what we need; None where there is none that could give it."""
     state = home.read_state()
     if state is None or state.version != __version__:
@@ -166,6 +176,8 @@ def _ask(home: Home, tiers: Sequence[str], keys: Mapping[str, str]) -> Services 
     if client is not None and not client.ask("ensure_tiers", names=tiers, env=keys):
         _forget(state)
         return None
+    if client is not None and secrets:
+        client.ask("keep_secrets", env=secrets)
     # Asked first, read then: what is written down now is what the supervisor has promised to keep.
     state = home.read_state()
     return _services(state) if client is not None and state is not None else None

@@ -76,6 +76,7 @@ class Supervisor:
         )
         self._watcher = Background("work", self._watch)
         self._sweeper: Background | None = None
+        self._secrets: dict[str, str] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self, tiers: Sequence[str]) -> None:
@@ -196,6 +197,8 @@ class Supervisor:
                 self._workers.hand_over(request.names, request.env)
                 self._workers.want(request.names)
                 self._workers.tick()
+            case "keep_secrets":
+                self._secrets.update(request.env)
             case "stop":
                 self._stop_asked.set()
             case "ping":
@@ -224,7 +227,7 @@ class Supervisor:
             return
         self._work = work
         self._looked_at = time.monotonic()
-        if work.tiers:
+        if work.tiers or work.has_messages:
             self._sweep()
         if work.foreign_idle_s is not None:
             self._needed_at = max(self._needed_at, time.monotonic() - work.foreign_idle_s)
@@ -233,7 +236,10 @@ class Supervisor:
         """Start the sweeper, with the first job: what it imports takes memory."""
         if self._sweeper is None:
             urls = (self._servers.database_url, self._servers.address.url)
-            self._sweeper = Background("sweeper", partial(_run_sweeper, *urls))
+            self._sweeper = Background("sweeper", partial(_run_sweeper, *urls, self._variable))
+
+    def _variable(self, name: str) -> str | None:
+        return self._secrets.get(name) or os.environ.get(name)
 
     async def _start_postgres(self) -> None:
         await asyncio.to_thread(self._servers.start_postgres)
@@ -321,12 +327,18 @@ def _migrate(database_url: str) -> None:
     engine.dispose()
 
 
-def _run_sweeper(database_url: str, redis_url: str, stop: threading.Event) -> None:
+def _run_sweeper(
+    database_url: str,
+    redis_url: str,
+    variables: Callable[[str], str | None],
+    stop: threading.Event,
+) -> None:
     from cascade_batch.dispatch.app import make_app
     from cascade_batch.dispatch.publisher import CeleryPublisher
     from cascade_batch.engine.sweep import run_sweeper
 
-    run_sweeper(database_url, CeleryPublisher(make_app(redis_url)), stop)
+    publisher = CeleryPublisher(make_app(redis_url))
+    run_sweeper(database_url, publisher, stop, variables=variables)
 
 
 async def _run(home: Home, settings: Settings, tiers: Sequence[str], ready_fd: int | None) -> None:

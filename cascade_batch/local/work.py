@@ -24,6 +24,7 @@ SELECT extract(epoch FROM clock_timestamp() - max(greatest(backend_start, state_
   FROM pg_stat_activity
  WHERE backend_type = 'client backend' AND application_name NOT LIKE 'cascade-batch%'
 """
+_MESSAGES = "SELECT EXISTS (SELECT 1 FROM cascade_store.notification WHERE state = 'waiting')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,12 @@ class Work:
         tiers: Tiers of unfinished jobs.
         foreign_idle_s: How long ago somebody else's program (psql, a notebook) last used the
             database through a connection that is still open; None where there is none.
+        has_messages: Whether somebody is still to be told of a job.
     """
 
     tiers: frozenset[str]
     foreign_idle_s: float | None
+    has_messages: bool = False
 
 
 def watch_work(database_url: str, report: Callable[[Work], None], stop: threading.Event) -> None:
@@ -76,4 +79,5 @@ def look(engine: sa.Engine) -> Work:
     with engine.connect() as connection:
         tiers = frozenset(active_tiers(connection))
         idle_s = connection.execute(sa.text(_FOREIGN_SESSIONS)).scalar_one()
-    return Work(tiers, None if idle_s is None else float(idle_s))
+        has_messages = connection.execute(sa.text(_MESSAGES)).scalar_one()
+    return Work(tiers, None if idle_s is None else float(idle_s), bool(has_messages))

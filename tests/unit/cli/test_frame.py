@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -60,7 +61,7 @@ def test_every_option_says_what_it_does_and_which_variable_gives_it(run, path):
     assert command.help.split("\n")[0].rstrip().endswith((".", "?"))
     for option in command.params:
         if isinstance(option, click.Option):
-            name = f"CASCADE_{path.replace(' ', '_')}_{option.name}".upper()
+            name = re.sub("[ -]", "_", f"CASCADE_{path}_{option.name}").upper()
             assert f"env var: {name}" in text
             assert option.help
             assert option.help.endswith((".", ")"))
