@@ -7,6 +7,7 @@
 #   make fuzz       bad input of every kind, more of it than the tests try
 #   make lint       ruff (rules and formatting) and the direction of imports
 #   make types      mypy, strict
+#   make schemas    the JSON schemas of job and tiers files, for editors
 #   make bench      what a call costs beyond the HTTP client itself
 #   make clean      remove what the targets made
 
@@ -125,6 +126,14 @@ lint: $(INSTALLED)
 .PHONY: types
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# What editors know of job and tiers files, made anew from the models that read them.
+.PHONY: schemas
+schemas: $(INSTALLED)
+	mkdir -p build
+	for kind in job tiers; do \
+	    $(BIN)/cascade-batch schema $$kind > build/$$kind.json && mv build/$$kind.json cascade_batch/schemas/; \
+	done
 
 .PHONY: clean
 clean:

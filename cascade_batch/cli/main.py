@@ -67,6 +67,9 @@ COMMANDS = {
     "provider": Lazy(
         f"{_HERE}.provider:provider", "Serve a scripted provider to try jobs on.", _MACHINERY
     ),
+    "schema": Lazy(
+        f"{_HERE}.schema:schema", "Print the schema of job or tiers files, for editors.", _MACHINERY
+    ),
     "completion": Lazy(
         f"{_HERE}.completion:completion",
         "Have the Tab key complete commands, jobs and files.",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
 
-PolicyName = Literal["auto", "cheapest", "dearest", "random", "confidence"]
+PolicyName = Literal["auto", "cheapest", "dearest", "random", "confidence", "every"]
 GoldUse = Literal["stop", "train"]
 
 
@@ -43,8 +43,12 @@ class Output(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     choices: tuple[str, ...] | None = None
+    """The words that an answer can be, two at least."""
     json_schema: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    """The JSON schema of an answer. Its properties become columns of the results."""
     pattern: str | None = None
+    """A regular expression that is looked for in the answer. What it matches, or its first group, is the
+    value."""
     confidence: str | None = None
     """The field of the schema in which an answer says how sure it is, from 0 to the field's `maximum`. It
     stands in for log-probabilities where a server gives none, and is no part of what the answer says."""

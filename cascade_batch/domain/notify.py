@@ -21,20 +21,17 @@ _TOKEN = re.compile(r"(?=[^/]*[0-9])[A-Za-z0-9_-]{20,}")
 
 
 class NotifyTarget(BaseModel):
-    """An address that messages about a job are sent to.
-
-    Attributes:
-        url: `https://…`, or `env:NAME`: the environment variable NAME, where the sweeper runs, holds it.
-            `http://` for this machine, and where the sweeper is told to allow it.
-        secret_env: Name of the variable that holds the secret to sign with; None: messages are not signed.
-        events: States (`finished`, `failed`, `paused`, `cancelled`) and shares of the budget (`80%`).
-    """
+    """An address that messages about a job are sent to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
+    """`https://…`, or `env:NAME`: the environment variable NAME, where the sweeper runs, holds it.
+    `http://` for this machine, and where the sweeper is told to allow it."""
     secret_env: str | None = None
+    """Name of the variable that holds the secret to sign with; None: messages are not signed."""
     events: tuple[str, ...] = DEFAULT_EVENTS
+    """States (`finished`, `failed`, `paused`, `cancelled`) and shares of the budget (`80%`)."""
 
     @model_validator(mode="before")
     @classmethod

@@ -58,10 +58,15 @@ class TierPrice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: Usd = Decimal(0)
+    """USD per million tokens of input."""
     output: Usd = Decimal(0)
+    """USD per million tokens of output; reasoning is output."""
     cached_input: Usd | None = None
+    """USD per million tokens of input that the provider had in its cache. None: as dear as other input."""
     call: Usd = Decimal(0)
+    """USD per call."""
     second: Usd = Decimal(0)
+    """USD per second that a call takes, for machines that are paid by time."""
 
 
 class Limits(BaseModel):
@@ -70,8 +75,11 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rpm: Count | None = None
+    """Calls per minute."""
     tpm: Count | None = None
+    """Tokens per minute, input and output together."""
     concurrency: Count | None = None
+    """Calls in flight at a time. None: found by trying."""
 
 
 class Tier(BaseModel):
@@ -79,17 +87,29 @@ class Tier(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    name: str
+    name: Annotated[
+        str, Field(json_schema_extra={"pattern": "^" + _NAME.pattern.replace(r"\Z", "$")})
+    ]
+    """What the tier is called; its queue is `tier.NAME`."""
     model: str = ""
+    """The model, as the server calls it."""
     api: Api = "openai"
+    """What is spoken: `openai` (any compatible server), `anthropic`, `local` (a GGUF file on this machine) or
+    `python` (a function)."""
     base_url: str | None = None
+    """The server's address, up to and with /v1. None: the provider's own."""
     endpoint: Literal["chat", "completions"] = "chat"
     """`completions`: a base model without a chat template; the prompt's text is sent as it is."""
     api_key_env: str | None = None
+    """The NAME of the variable that holds the key, never the key. None: for a server that wants none."""
     price: TierPrice | None = None
+    """What the tier costs. None: what the price table knows of the model; a model without a price is
+    refused."""
     frozen_price: Price | None = None
     """Set at submission from `price` or the price table; what the ledger works with."""
     max_output_tokens: Annotated[int, Field(gt=0, le=1_000_000)] = 1024
+    """Where an answer is cut off. The worst case of a call counts it in full: keep it as small as the
+    task allows."""
     max_input_tokens: Annotated[int, Field(gt=0, le=MAX_CONTEXT_TOKENS)] | None = None
     """Bound on input that bytes can't bound (images); None: such rows are refused."""
     overhead_tokens: Annotated[int, Field(ge=0, le=MAX_CONTEXT_TOKENS)] = 64
@@ -101,13 +121,18 @@ class Tier(BaseModel):
     """Ask the server to hold the answer to the output's JSON schema. False for servers that refuse
     to: the check holds the answer against the schema either way."""
     params: dict[str, Any] = Field(default_factory=dict)
+    """Passed through to the provider, such as `temperature: 0`."""
     prompt: str | None = None
+    """A template of this tier's own, or `@FILE`; it wins over the job's."""
     logprobs: bool = False
+    """Ask for log-probabilities: the best evidence there is of which answers are doubtful."""
     self_consistency: bool = False
     """The planner may ask a second time, where whether the answers agree is worth the price. Only of use
     where the model samples: at a temperature of 0 it repeats itself."""
     limits: Limits = Limits()
+    """What the tier may be asked for, over all workers and hosts."""
     timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """When a call is given up, in seconds; what it may have cost is written off as at risk."""
     gguf: str | None = None
     """`api: local`: path of a GGUF file; None: `model` names an entry of the built-in catalogue."""
     context_tokens: Annotated[int, Field(ge=64, le=MAX_CONTEXT_TOKENS)] | None = None

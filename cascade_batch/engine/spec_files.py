@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from cascade_batch.domain.job import GoldUse, JobSpec, Output, PolicyName
+from cascade_batch.domain.job import JobSpec, Output
 from cascade_batch.domain.money import usd_to_nanousd
 from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
+from cascade_batch.engine.job_file import JobFile
 from cascade_batch.engine.notify_files import NotifyOption, make_targets, notify_warnings
 from cascade_batch.engine.tier_files import (
     find_tiers_file,
@@ -99,30 +100,6 @@ class JobRequest:
     limit: int | None = None
     skip_bad: bool = False
     warnings: tuple[str, ...] = ()
-
-
-class JobFile(BaseModel):
-    """The keys of a job file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-    name: str | None = None
-    data: str | None = None
-    budget: Any = None
-    system: str | None = None
-    prompt: str | None = None
-    output: Output = Output()
-    gold: str | None = None
-    gold_use: GoldUse = "stop"
-    strata: str | None = None
-    check: str | None = None
-    tiers: Any = None
-    policy: PolicyName = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
-    chunk_rows: Annotated[int, Field(gt=0, le=10_000)] = 200
-    limit: Annotated[int, Field(gt=0)] | None = None
-    skip_bad: bool = False
-    notify: Any = None
 
 
 def read_job(

@@ -32,7 +32,7 @@ tiers:                                      # cheap to dear
     max_output_tokens: 512
 """
 
-_SET_BY_US = frozenset({"frozen_price", "python_path"})
+SET_BY_US = frozenset({"frozen_price", "python_path"})
 _TYPICAL_INPUT_TOKENS = 1000
 
 
@@ -96,7 +96,7 @@ def make_tiers(
     tiers: list[Tier] = []
     for place, item in enumerate(value):
         path = ("tiers", place)
-        read = validate(Tier, item, source, path, hidden=_SET_BY_US)
+        read = validate(Tier, item, source, path, hidden=SET_BY_US)
         if any(read.name == other.name for other in tiers):
             raise UsageError(
                 f"{source.where((*path, 'name'))}: two tiers are called {read.name!r}."
