@@ -26,7 +26,10 @@ COMMANDS = {
     "results": Lazy(
         f"{_HERE}.results:results", "Print a job's results, or write them to a file.", _JOBS
     ),
-    "errors": Lazy(f"{_HERE}.errors:errors", "Show the rows of a job that failed, and why.", _JOBS),
+    "errors": Lazy(
+        f"{_HERE}.errors:errors", "Show what rows of a job failed by, and what to do.", _JOBS
+    ),
+    "retry": Lazy(f"{_HERE}.retry:retry", "Ask the rows that failed once more.", _JOBS),
     "report": Lazy(f"{_HERE}.report:report", "Write a job's report, one page of HTML.", _JOBS),
     "pause": Lazy(f"{_HERE}.pause:pause", "Send nothing more for a job, for now.", _JOBS),
     "resume": Lazy(f"{_HERE}.resume:resume", "Go on with what is not done of a job.", _JOBS),
@@ -53,7 +56,7 @@ COMMANDS = {
         f"{_HERE}.notify_test:notify_test", "Send a message to a receiver, to try it.", _MACHINERY
     ),
     "tiers": Lazy(f"{_HERE}.tiers:tiers", "Try out the tiers of a tiers file.", _MACHINERY),
-    "sql": Lazy(f"{_HERE}.sql:sql", "Run a query that only reads.", _MACHINERY),
+    "sql": Lazy(f"{_HERE}.sql:sql", "Ask the database, in a session or by one query.", _MACHINERY),
     "flower": Lazy(
         f"{_HERE}.flower:flower", "Watch queues, workers and tasks in a browser.", _MACHINERY
     ),

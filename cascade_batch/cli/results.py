@@ -31,17 +31,30 @@ if TYPE_CHECKING:
 def results(job: str, output: Path | None, _as_json: bool) -> None:
     """Print a job's results in input order: JSON Lines, or a file of another format.
 
-    Rows that are still to be answered are left out, so that a running job can be read as well.
+    Rows that are still to be answered are left out, so that a running job can be read as well. Columns of
+    a Parquet file have the types that the job's output declares. Beside a file, rows that failed go to
+    FILE.errors.jsonl, with reason and input.
+
+    \b
+    Examples:
+      cascade-batch results headlines | jq .value
+      cascade-batch results headlines -o headlines.parquet
     """
     from cascade_batch.engine.jobs import find_job
-    from cascade_batch.results import export_results, stream_results
+    from cascade_batch.results import export_job, stream_results
 
     with services() as service, service.engine.connect() as connection:
         found = find_job(connection, job)
-        stream = stream_results(connection, found.job_id)
-        rows = export_results(stream, output) if output else _print(stream)
-    if output is not None:
-        say(f"{rows:,} rows written to {output}.")
+        if output is None:
+            rows = _print(stream_results(connection, found.job_id))
+        else:
+            exported = export_job(connection, found.job_id, output, found.spec.output)
+            rows = exported.rows
+            say(f"{rows:,} rows written to {output}.")
+            if exported.failed:
+                say(
+                    f"{exported.failed:,} of them failed; why, and on what input: {exported.errors}"
+                )
     if rows < found.rows_total:
         say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")
 

@@ -22,14 +22,14 @@ def resume(job: str, retry_failed: bool) -> None:
       cascade-batch resume headlines
       cascade-batch resume headlines --retry-failed
     """
-    from cascade_batch.engine import control
+    from cascade_batch.engine import retry
+    from cascade_batch.engine.control import resume_job
 
     with services() as service:
         publisher = service.publisher()
         if retry_failed:
-            rows = control.retry_failed(service.engine, job, publisher)
+            rows = retry.retry_failed(service.engine, job, publisher).rows
             say(f"{rows:,} rows that failed are asked once more.")
-        else:
-            control.resume_job(service.engine, job, publisher)
+        resume_job(service.engine, job, publisher)
         service.wake(job)
     say(f"Job {job!r} goes on.\nFollow it:  cascade-batch watch {shlex.quote(job)}")

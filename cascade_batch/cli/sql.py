@@ -2,93 +2,140 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from cascade_batch.cli.frame import Command
+from cascade_batch.cli.completion import complete_jobs
+from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import json_option
-from cascade_batch.cli.output import print_json, print_table
-from cascade_batch.client.services import running_settings, services
-from cascade_batch.errors import UsageError
+from cascade_batch.client.services import services
+from cascade_batch.errors import JobNotFoundError, UsageError
+from cascade_batch.settings import settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from cascade_batch.cli.sql_session import Access
+    from cascade_batch.client.services import Services
+
+_HINT = (
+    "For example: cascade-batch sql -c 'SELECT * FROM cascade.jobs'. At a terminal, `cascade-batch sql`"
+    " opens a session."
+)
 
 
 @click.command(cls=Command)
-@click.argument("query", required=False)
-@json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@click.argument("target", required=False, metavar="[JOB|QUERY]", shell_complete=complete_jobs)
 @click.option(
-    "--url", is_flag=True, help="Print the database's URL, password included, for other programs."
+    "-c", "--command", "query", metavar="QUERY", help="Run one query (`-`: from standard input)."
 )
-def sql(query: str | None, as_json: bool, as_csv: bool, url: bool) -> None:
-    """Run a query that only reads, and print what it gives.
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, as in a pipe.")
+@click.option("--table", "as_table", is_flag=True, help="Print a table, as on a terminal.")
+@click.option("--url", is_flag=True, help="Print a URL for other programs, password included.")
+@click.option(
+    "--owner", is_flag=True, help="Read as the database's owner: all tables. For backups, say."
+)
+@click.option("--no-psql", is_flag=True, help="Use the prompt of our own in place of psql.")
+def sql(
+    target: str | None,
+    query: str | None,
+    as_json: bool,
+    as_csv: bool,
+    as_table: bool,
+    url: bool,
+    owner: bool,
+    no_psql: bool,
+) -> None:
+    """Ask the database: a session, or one query. Nothing can be changed here.
 
-    The public views are in the schema `cascade` (jobs, rows, answers, calls_by_tier, ledger,
-    results), and every job has a view results."JOB". QUERY may be `-` for standard input.
+    Public are the views of the schema `cascade` (jobs, rows, answers, calls_by_tier, ledger, results and
+    others) and, for every job, the view results."JOB": its input, answers, tiers, costs. A session is psql's,
+    where there is one.
+
+    \b
+    Examples:
+      cascade-batch sql headlines
+      cascade-batch sql -c 'SELECT value, count(*) FROM headlines GROUP BY 1'
+      cascade-batch sql -c 'SELECT * FROM headlines' > headlines.csv
+      cascade-batch sql --url
     """
-    if url:
-        from cascade_batch.store.engine import libpq_url
+    from cascade_batch.cli.sql_session import connect, reading_access
 
-        click.echo(libpq_url(running_settings().database_url or ""))
-        return
-    if query is None:
-        raise UsageError(
-            "No query is given.",
-            hint="For example: cascade-batch sql 'SELECT * FROM cascade.jobs'. For a session:"
-            ' psql "$(cascade-batch sql --url)"',
-        )
-    columns, rows = _run(sys.stdin.read() if query == "-" else query)
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(columns)
-        writer.writerows([_text(cell) for cell in row] for row in rows)
-    else:
-        numbers = "".join("r" if _is_number_column(rows, i) else " " for i in range(len(columns)))
-        print_table(columns, [[_text(cell) for cell in row] for row in rows], right=numbers)
-
-
-def _run(query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    import psycopg
-
-    from cascade_batch.store.engine import libpq_url
-
+    if target == "-":
+        query, target = target, None
+    if query == "-" or not (query or target or url or sys.stdin.isatty()):
+        query = sys.stdin.read()
+        if not query.strip():
+            raise UsageError("No query is given.", hint=_HINT)
     with services() as service:
-        url = libpq_url(service.settings.database_url or "")
-        with psycopg.connect(url, connect_timeout=10) as connection:
-            connection.read_only = True
-            try:
-                cursor = connection.execute(query.encode())
-                if cursor.description is None:
-                    return [], []
-                return [c.name for c in cursor.description], cursor.fetchall()
-            except psycopg.Error as error:
-                if error.sqlstate is None:  # the connection broke: the server said nothing
-                    raise
-                place = error.diag.statement_position
-                where = f" at character {place}" if place else ""
-                raise UsageError(
-                    f"The query was refused{where}: {error.diag.message_primary or error}.",
-                    hint=error.diag.message_hint,
-                ) from None
+        if target is not None and not _is_job(service, target, is_only=query is not None):
+            query, target = target, None
+        database_url = service.settings.database_url or ""
+        access = reading_access(database_url, is_embedded=settings().is_embedded, owner=owner)
+        if url:
+            click.echo(access.url)
+            if not (owner or settings().is_embedded):
+                say(
+                    "This is CASCADE_DATABASE_URL itself. For somebody who only reads:"
+                    "  GRANT cascade_reader TO …"
+                )
+            return
+        if query is None and sys.stdin.isatty():
+            _open_session(access, target, has_psql=not no_psql)
+            return
+        from cascade_batch.cli.sql_output import print_result
+
+        how = "json" if as_json else "csv" if as_csv else "table" if as_table else None
+        with connect(access) as connection:
+            print_result(connection, sys.stdin.read() if query is None else query, how)
 
 
-def _text(cell: Any) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, Decimal):
-        return format(cell.normalize(), "f")
-    if isinstance(cell, dict | list):
-        import orjson
+def _open_session(access: Access, job: str | None, *, has_psql: bool) -> None:
+    from cascade_batch.cli import sql_session
 
-        return orjson.dumps(cell, default=str).decode()
-    return str(cell)
+    program = sql_session.find_psql() if has_psql else None
+    with sql_session.connect(access) as connection:
+        _introduce(connection, job)
+        if program is None:
+            from cascade_batch.cli.sql_prompt import run_prompt
+
+            run_prompt(connection)
+            return
+    code = sql_session.run_psql(program, access)
+    if code:
+        raise SystemExit(code)
 
 
-def _is_number_column(rows: list[tuple[Any, ...]], place: int) -> bool:
-    cells = [row[place] for row in rows if row[place] is not None]
-    return bool(cells) and all(isinstance(cell, int | float | Decimal) for cell in cells)
+def _introduce(connection: psycopg.Connection[tuple[object, ...]], job: str | None) -> None:
+    from cascade_batch.cli.sql_session import columns_of, quoted
+
+    if job is None:
+        say("Views: cascade.jobs, …, and one for each job in the schema results. \\d lists them.")
+        return
+    columns = columns_of(connection, job)
+    say(f"results.{quoted(job)}: " + ", ".join(f"{quoted(name)} {kind}" for name, kind in columns))
+    say(f"For example: SELECT * FROM {quoted(job)} LIMIT 5;")  # noqa: S608
+
+
+def _is_job(service: Services, target: str, *, is_only: bool) -> bool:
+    """Whether a job is meant, and not a query, which has more than one word.
+
+    Args:
+        is_only: Nothing but a job can be meant.
+
+    Raises:
+        JobNotFoundError: There is no job of that name, and it is no query.
+    """
+    from cascade_batch.engine.jobs import find_job
+
+    try:
+        with service.engine.connect() as connection:
+            find_job(connection, target)
+    except JobNotFoundError:
+        if len(target.split()) > 1 and not is_only:
+            return False
+        raise
+    return True

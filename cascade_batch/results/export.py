@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+import sqlalchemy as sa
 
+from cascade_batch.domain.job import Output
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.errors import UsageError
+from cascade_batch.results.failures import (
+    error_file,
+    failed_rows,
+    require_own,
+    write_failures,
+)
 from cascade_batch.results.files import whole_file
-from cascade_batch.results.reading import FIELDS, Result
+from cascade_batch.results.reading import FIELDS, Result, stream_results
 
 _BLOCK_ROWS = 20_000
 
 
-def export_results(results: Iterable[Result], path: Path) -> int:
+def export_results(results: Iterable[Result], path: Path, output: Output) -> int:
     """Write results to `path`, in the format of its ending: .jsonl, .csv or .parquet.
 
     The file appears under its name only when it is complete; an earlier one is kept until then.
+
+    Args:
+        output: What the job's answers look like: a Parquet file has columns of these types (see
+            `domain.output_columns`), the other two have none to give.
 
     Returns:
         How many rows were written.
@@ -38,7 +51,29 @@ def export_results(results: Iterable[Result], path: Path) -> int:
             hint="Give the file one of these endings.",
         )
     with whole_file(path, "the results are") as unfinished:
-        return write(results, unfinished)
+        return write(results, unfinished, output)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: `rows` of results, and how many of them failed, told of in `errors`, if any did."""
+
+    rows: int
+    failed: int
+    errors: Path
+
+
+def export_job(connection: sa.Connection, job_id: int, path: Path, output: Output) -> Exported:
+    """Write a job's results to `path`, and the rows that failed to a file beside it, see `write_failures`.
+
+    Raises:
+        UsageError: The ending is unknown, the folder is missing, or another file is in the way.
+        CascadeError: A file could not be written.
+    """
+    errors = error_file(path)
+    require_own(errors)
+    rows = export_results(stream_results(connection, job_id), path, output)
+    return Exported(rows, write_failures(failed_rows(connection, job_id), errors), errors)
 
 
 def write_jsonl(results: Iterable[Result], stream: BinaryIO) -> int:
@@ -71,12 +106,12 @@ def _json_line(result: Result) -> bytes:
     )
 
 
-def _to_jsonl(results: Iterable[Result], path: Path) -> int:
+def _to_jsonl(results: Iterable[Result], path: Path, _: Output) -> int:
     with path.open("wb") as stream:
         return write_jsonl(results, stream)
 
 
-def _to_csv(results: Iterable[Result], path: Path) -> int:
+def _to_csv(results: Iterable[Result], path: Path, _: Output) -> int:
     rows = 0
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -87,23 +122,17 @@ def _to_csv(results: Iterable[Result], path: Path) -> int:
     return rows
 
 
-def _to_parquet(results: Iterable[Result], path: Path) -> int:
-    import pyarrow as pa
+def _to_parquet(results: Iterable[Result], path: Path, output: Output) -> int:
     import pyarrow.parquet as pq
 
-    kinds: dict[str, Any] = {
-        "row_no": pa.int64(),
-        "quality": pa.float32(),
-        "cost_usd": pa.float64(),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in FIELDS])
+    from cascade_batch.results.typed import results_batches
+
     rows = 0
+    schema, batches = results_batches(results, output)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for block in _blocks(results):
-            columns = list(zip(*map(_plain, block), strict=True))
-            arrays = [pa.array(c, type=f.type) for c, f in zip(columns, schema, strict=True)]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-            rows += len(block)
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -14,17 +14,10 @@ _FETCH_ROWS = 5000
 _RESULTS = """
 SELECT s.custom_id, s.row_no, s.status, s.answer, s.value::text, s.tier_no, s.quality,
        s.cost_nanousd, s.error
-  FROM cascade_store.standing(%s) s
+  FROM cascade_store.standing(%(job)s) s
  WHERE s.status <> 'pending'
  ORDER BY s.row_no
 """
-_FAILED = """
-SELECT s.custom_id, s.row_no, s.line_no, s.error
-  FROM cascade_store.standing(%s) s
- WHERE s.status = 'failed'
- ORDER BY s.row_no
-"""
-
 FIELDS = (
     "custom_id",
     "row_no",
@@ -52,38 +45,26 @@ class Result(NamedTuple):
     error: str | None
 
 
-class FailedRow(NamedTuple):
-    """A row without an answer; `line_no` is its line in the data set."""
-
-    custom_id: str
-    row_no: int
-    line_no: int
-    error: str | None
-
-
 def stream_results(connection: sa.Connection, job_id: int) -> Iterator[Result]:
     """Results in input order: rows answered and rows failed; rows still to come are left out."""
     query = sa.select(JOB_TIER.c.tier_no, JOB_TIER.c.name).where(JOB_TIER.c.job_id == job_id)
     names = {row.tier_no: row.name for row in connection.execute(query)}
-    for custom_id, row_no, status, answer, value, tier_no, quality, cost, error in _stream(
-        connection, _RESULTS, job_id
+    for custom_id, row_no, status, answer, value, tier_no, quality, cost, error in stream(
+        connection, _RESULTS, {"job": job_id}
     ):
         yield Result(
             custom_id, row_no, status, answer, value, names.get(tier_no), quality, cost, error
         )
 
 
-def failed_rows(connection: sa.Connection, job_id: int) -> Iterator[FailedRow]:
-    """Rows that failed, with the reason, in input order."""
-    for row in _stream(connection, _FAILED, job_id):
-        yield FailedRow(*row)
-
-
-def _stream(connection: sa.Connection, query: str, job_id: int) -> Iterator[tuple[Any, ...]]:
+def stream(
+    connection: sa.Connection, query: str, values: Mapping[str, Any]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query as the driver takes it, a few thousand at a time."""
     raw = connection.connection.driver_connection
     if not isinstance(raw, psycopg.Connection):
         raise TypeError("the database driver must be psycopg")
     with raw.cursor(name="results") as cursor:
         cursor.itersize = _FETCH_ROWS
-        cursor.execute(query, (job_id,))
+        cursor.execute(query, values)
         yield from cursor

@@ -1,22 +1,44 @@
 """`results."<job name>"`: the job as a table a person would have drawn.
 
-The input's columns, the answer, the fields of the output schema as typed columns, then how the answer
-came about. Names come from strangers' files: each is quoted, and cut to what Postgres keeps of it.
+The input's columns, the answer, its parts as typed columns, then how the answer came about. Names come from
+strangers' files: each is quoted, and cut to what Postgres keeps of it. Who gets a name that several want is
+decided in one order: the view's own columns, the input's in the order first seen, the answer's.
+
+It is a view, not a copy: it shows a running job as it stands, and reads no more than a query asks of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from cascade_batch.domain.output_columns import (
+    Kind,
+    OutputColumn,
+    cut_name,
+    output_columns,
+    unique_name,
+)
+
 MAX_IDENTIFIER_BYTES = 63
-MAX_COLUMNS = 1500
+MAX_INPUT_COLUMNS = 1000
 """Postgres allows 1,600 columns in a view; the rest of a wider input stays in `cascade.rows.input`."""
-_OWN = ("row_no", "custom_id", "answer", "tier", "quality", "cost_usd", "status", "error")
-_SQL_TYPE = {"number": "numeric", "integer": "bigint", "boolean": "boolean"}
+_OWN = ("row_no", "custom_id", "answer", "value", "tier", "quality", "cost_usd", "status", "error")
+_SQL_TYPE: dict[Kind, LiteralString] = {
+    "boolean": "boolean",
+    "integer": "numeric",
+    "number": "numeric",
+}
+"""JSON's integers may be written 1.0 and exceed 64 bits: numeric holds them all."""
+_JSON_TYPE: dict[Kind, LiteralString] = {
+    "boolean": "boolean",
+    "integer": "number",
+    "number": "number",
+}
+_INPUT_KINDS: dict[str, Kind] = {"string": "text", "number": "number", "boolean": "boolean"}
 
 
 def create_result_view(
@@ -31,37 +53,41 @@ def create_result_view(
 
     Args:
         columns: Input column -> its JSON type over all rows: string, number, boolean or json.
-        json_schema: The output's schema, whose top-level properties become columns.
+        json_schema: The output's schema; None: answers are texts.
     """
     taken = set(_OWN)
-    chosen: list[sql.Composable] = [sql.SQL("s.row_no, s.custom_id")]
-    for column, kind in list(columns.items())[:MAX_COLUMNS]:
-        label = _label(column, taken, prefix="input_")
-        chosen.append(
-            sql.SQL("{} AS {}").format(_extract("s.input", column, kind), sql.Identifier(label))
+    inputs = [
+        OutputColumn(
+            unique_name(column, taken, "input_", MAX_IDENTIFIER_BYTES),
+            (column,),
+            _INPUT_KINDS.get(kind, "json"),
         )
-    chosen.append(sql.SQL("s.answer"))
-    for field, kind in _schema_fields(json_schema):
-        label = _label(field, taken, prefix="answer_")
-        chosen.append(
-            sql.SQL("{} AS {}").format(_extract("s.value", field, kind), sql.Identifier(label))
-        )
-    chosen.append(
+        for column, kind in list(columns.items())[:MAX_INPUT_COLUMNS]
+    ]
+    answers = output_columns(json_schema, taken, most_bytes=MAX_IDENTIFIER_BYTES)
+    chosen: list[sql.Composable] = [
+        sql.SQL("s.row_no, s.custom_id"),
+        *(_selected("s.input", column) for column in inputs),
+        sql.SQL("s.answer"),
+        *(_selected("s.value", column) for column in answers),
         sql.SQL(
             "t.name AS tier, s.quality, cascade.usd(s.cost_nanousd) AS cost_usd, s.status, s.error"
-        )
-    )
+        ),
+    ]
+    view = sql.Identifier("results", name)
     connection.execute(
         sql.SQL(
-            "CREATE OR REPLACE VIEW {view} AS SELECT {columns}"
-            " FROM cascade_store.standing({job}) s"
+            "CREATE OR REPLACE VIEW {view} AS SELECT {columns} FROM ({standing}) s"
             " LEFT JOIN cascade_store.job_tier t ON t.job_id = {job} AND t.tier_no = s.tier_no"
         ).format(
-            view=sql.Identifier("results", name),
+            view=view,
             columns=sql.SQL(", ").join(chosen),
+            standing=_standing(connection, job_id),
             job=sql.Literal(job_id),
         )
     )
+    _explain_names(connection, view, inputs, "column {!r} of the input")
+    _explain_names(connection, view, answers[1:], "field {!r} of the answer")
 
 
 def drop_result_view(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
@@ -71,50 +97,71 @@ def drop_result_view(connection: psycopg.Connection[tuple[object, ...]], name: s
     )
 
 
-def _schema_fields(schema: Mapping[str, Any] | None) -> Iterable[tuple[str, str]]:
-    properties = (schema or {}).get("properties")
-    if not isinstance(properties, Mapping):
-        return []
-    return [(str(k), _json_type(v)) for k, v in properties.items()]
+def _standing(connection: psycopg.Connection[tuple[object, ...]], job_id: int) -> sql.Composable:
+    """The query of `cascade_store.standing` for this job, see its migration."""
+    found = connection.execute("SELECT cascade_store.standing_query(%s)", [str(job_id)]).fetchone()
+    if found is None or not isinstance(found[0], str):
+        raise TypeError("the database has no query for the answers that stand")
+    # It comes from our own migration, and what was put into it is a number.
+    return sql.SQL(found[0])
 
 
-def _json_type(schema: Any) -> str:
-    kinds: Any = schema.get("type") if isinstance(schema, Mapping) else None
-    if isinstance(kinds, Sequence) and not isinstance(kinds, str):
-        named = [k for k in kinds if k != "null"]
-        kinds = named[0] if len(named) == 1 else None
-    if kinds == "string" or (kinds is None and isinstance(schema, Mapping) and "enum" in schema):
-        return "string"
-    # A JSON integer may be written 1.0 or exceed 64 bits: numeric holds them all.
-    return {"number": "number", "integer": "number", "boolean": "boolean"}.get(str(kinds), "json")
+def _selected(source: LiteralString, column: OutputColumn) -> sql.Composable:
+    return sql.SQL("{} AS {}").format(_extract(source, column), sql.Identifier(column.name))
 
 
-def _extract(source: str, key: str, kind: str) -> sql.Composable:
+def _extract(source: LiteralString, column: OutputColumn) -> sql.Composable:
     """An expression that never raises: a value of another type than declared reads as NULL."""
-    if kind == "json":
-        return sql.SQL(source + " -> {}").format(sql.Literal(key))
-    text = sql.SQL(source + " ->> {}").format(sql.Literal(key))
-    if kind not in _SQL_TYPE:
+    value = sql.SQL(" -> ").join([sql.SQL(source), *map(sql.Literal, column.path)])
+    if column.kind == "json":
+        return value
+    if column.is_list:
+        return _list(value, column.kind)
+    text = (
+        sql.SQL(" ->> ").join(
+            [sql.SQL(" -> ").join([sql.SQL(source), *map(sql.Literal, column.path[:-1])]),
+             sql.Literal(column.path[-1])]
+        )
+        if column.path
+        else sql.SQL("({} #>> '{{}}')").format(value)
+    )  # fmt: skip
+    if column.kind not in _SQL_TYPE:
         return text
-    return sql.SQL("CASE WHEN jsonb_typeof({value}) = {kind} THEN ({text})::{type} END").format(
-        value=sql.SQL(source + " -> {}").format(sql.Literal(key)),
-        kind=sql.Literal(kind),
+    return sql.SQL("CASE WHEN jsonb_typeof({value}) = {json} THEN ({text})::{type} END").format(
+        value=value,
+        json=sql.Literal(_JSON_TYPE[column.kind]),
         text=text,
-        type=sql.SQL(_SQL_TYPE[kind]),
+        type=sql.SQL(_SQL_TYPE[column.kind]),
     )
 
 
-def _label(name: str, taken: set[str], *, prefix: str) -> str:
-    label = _cut(name.replace("\0", "")) or "column"
-    if label in taken:
-        label = _cut(prefix + name)
-    number = 2
-    while label in taken:
-        label = f"{_cut(prefix + name, MAX_IDENTIFIER_BYTES - 8)}_{number}"
-        number += 1
-    taken.add(label)
-    return label
+def _list(value: sql.Composable, kind: Kind) -> sql.Composable:
+    json_type = _JSON_TYPE.get(kind, "string")
+    return sql.SQL(
+        "CASE WHEN jsonb_typeof({value}) = 'array' AND NOT jsonb_path_exists({value}, {other})"
+        " THEN ARRAY(SELECT e::{type} FROM jsonb_array_elements_text({value}) e) END"
+    ).format(
+        value=value,
+        other=sql.Literal(f'strict $[*] ? (@.type() != "{json_type}" && @.type() != "null")'),
+        type=sql.SQL(_SQL_TYPE.get(kind, "text")),
+    )
 
 
-def _cut(name: str, most: int = MAX_IDENTIFIER_BYTES) -> str:
-    return name.encode()[:most].decode(errors="ignore")
+def _explain_names(
+    connection: psycopg.Connection[tuple[object, ...]],
+    view: sql.Identifier,
+    columns: Sequence[OutputColumn],
+    what: str,
+) -> None:
+    """Say of columns that could not be called what they are where they come from."""
+    for column in columns:
+        if column.name != "_".join(column.path):
+            connection.execute(
+                sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
+                    view,
+                    sql.Identifier(column.name),
+                    sql.Literal(
+                        what.format(cut_name(".".join(column.path).replace("\0", ""), 500))
+                    ),
+                )
+            )

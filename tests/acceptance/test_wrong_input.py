@@ -119,7 +119,7 @@ def test_a_database_that_is_away_is_told_without_its_password(user: Rig) -> None
 
 
 def test_a_broker_that_is_away_is_told_without_its_password(user: Rig) -> None:
-    there = {"CASCADE_DATABASE_URL": user.run("sql", "--url").strip()}
+    there = {"CASCADE_DATABASE_URL": user.run("sql", "--url", "--owner").strip()}
     words = refused(
         user, "submit", "data.jsonl", "--budget", "1", *ASK, code=4, **{**NOWHERE, **there}
     )

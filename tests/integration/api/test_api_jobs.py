@@ -95,7 +95,7 @@ def test_results_have_the_index_of_the_frame_and_the_types_of_the_schema(folder)
     assert results["cost_usd"].sum() == pytest.approx(job.progress().spent_usd)
     table = job.arrow()
     assert table.schema.field("score").type == pa.int64()
-    assert table.column("words").to_pylist() == ['["gold"]'] * 2
+    assert table.column("words").to_pylist() == [["gold"]] * 2
 
 
 def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from cascade_batch.engine import control
+from cascade_batch.engine.retry import retry_failed
 from cascade_batch.errors import JobExistsError, JobNotFoundError, UsageError
 from cascade_batch.store.engine import make_engine
 from tests.integration.engine.bench import Bench, provider, until
@@ -245,7 +246,7 @@ async def test_rows_that_failed_get_another_chance(bench: Bench):
         async with bench.worker(tiers) as worker:
             await bench.finish(job, worker)
             assert bench.status(job)["rows"]["failed"] == 2
-            assert control.retry_failed(bench.engine, job, bench.messages) == 2
+            assert retry_failed(bench.engine, job, bench.messages).rows == 2
             status = bench.status(job)
             assert status["status"] == "running"
             assert status["rows"]["failed"] == 0

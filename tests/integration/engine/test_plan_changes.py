@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from cascade_batch.engine import control
+from cascade_batch.engine.retry import retry_failed
 from cascade_batch.store.engine import make_engine, sqlalchemy_url
 from tests.integration.engine.bench import Bench, provider
 from tests.integration.engine.scripted_planner import Script, buy, start_all
@@ -155,7 +156,7 @@ async def test_rows_that_get_another_chance_during_the_last_planning_are_asked(
             assert bench.status(job)["rows"]["answered"] == 3
 
             def act() -> None:
-                control.retry_failed(user, job, bench.messages)
+                retry_failed(user, job, bench.messages)
 
             script.steps = [meanwhile(act, buy([])), buy([(2, 0)])]
             assert bench.plan(job, script).purchases == 1

@@ -129,13 +129,14 @@ def test_no_table_of_the_database_holds_it(after_a_job: tuple[Rig, str]) -> None
     user, _ = after_a_job
     tables = user.json(
         "sql",
+        "--owner",
         "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) AS t"
         " FROM information_schema.tables"
         " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')",
     )
     assert len(tables) > 10
     for table in tables:
-        rows = user.json("sql", f"SELECT x::text AS row FROM {table['t']} x")
+        rows = user.json("sql", "--owner", f"SELECT x::text AS row FROM {table['t']} x")
         assert KEY not in json.dumps(rows), table["t"]
 
 

@@ -7,9 +7,10 @@ import json
 import pandas as pd
 import pyarrow as pa
 
-from cascade_batch.client.typed_results import results_frame, results_table
+from cascade_batch.client.typed_results import results_frame
 from cascade_batch.domain.job import Output
 from cascade_batch.results import Result
+from cascade_batch.results.typed import results_table
 
 
 def result(row_no: int, value: object) -> Result:

@@ -1,0 +1,177 @@
+"""Results as Arrow tables, whose columns have the types that the job's output declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from cascade_batch.domain.job import Output
+from cascade_batch.domain.money import NANOUSD_PER_USD
+from cascade_batch.domain.output_columns import Kind, OutputColumn, output_columns
+from cascade_batch.results.reading import FIELDS, Result
+
+_BLOCK_ROWS = 20_000
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_TYPES = {
+    "text": pa.string(),
+    "choice": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+}
+
+
+def value_columns(output: Output) -> list[OutputColumn]:
+    """The columns of an output beside those that every table of results has."""
+    return output_columns(output.json_schema, FIELDS, choices=output.choices or ())
+
+
+def results_table(results: Iterable[Result], output: Output) -> pa.Table:
+    """The results as an Arrow table.
+
+    Choices are dictionary-encoded, lists of scalars are lists, and what has no column type of its own is JSON
+    text. Integers that 64 bits don't hold make their column one of floats.
+    """
+    columns = value_columns(output)
+    chunks: dict[str, list[Any]] = {name: [] for name in _names(columns)}
+    for block in _blocks(results):
+        for name, array in _arrays(block, columns):
+            chunks[name].append(array)
+    types = dict(_arrays([], columns))
+    return pa.table(
+        {
+            name: _joined(arrays) if arrays else pa.chunked_array([types[name]])
+            for name, arrays in chunks.items()
+        }
+    )
+
+
+def results_batches(
+    results: Iterable[Result], output: Output
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The results as a stream of batches of one schema, for files: in constant memory.
+
+    As `results_table`, but for choices, which are text, and for integers that 64 bits don't hold: a column of
+    integers has nothing in their place.
+    """
+    columns = value_columns(output)
+    names = _names(columns)
+    types = {name: _plain_type(array.type) for name, array in _arrays([], columns)}
+    schema = pa.schema([(name, types[name]) for name in names])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for block in _blocks(results):
+            arrays = dict(_arrays(block, columns, is_strict=True))
+            yield pa.record_batch([arrays[name].cast(types[name]) for name in names], schema=schema)
+
+    return schema, batches()
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _names(columns: Sequence[OutputColumn]) -> list[str]:
+    names = list(FIELDS)
+    return names + [column.name for column in columns if column.name not in names]
+
+
+def _blocks(results: Iterable[Result]) -> Iterator[list[Result]]:
+    iterator = iter(results)
+    while block := list(islice(iterator, _BLOCK_ROWS)):
+        yield block
+
+
+def _arrays(
+    block: Sequence[Result], columns: Sequence[OutputColumn], *, is_strict: bool = False
+) -> Iterator[tuple[str, Any]]:
+    own: dict[str, tuple[Any, Callable[[Result], Any]]] = {
+        "custom_id": (pa.string(), lambda r: r.custom_id),
+        "row_no": (pa.int64(), lambda r: r.row_no),
+        "status": (pa.string(), lambda r: r.status),
+        "answer": (pa.string(), lambda r: r.answer),
+        "tier": (pa.string(), lambda r: r.tier),
+        "quality": (pa.float64(), lambda r: r.quality),
+        "cost_usd": (pa.float64(), lambda r: r.cost_nanousd / NANOUSD_PER_USD),
+        "error": (pa.string(), lambda r: r.error),
+    }
+    for name, (kind, get) in own.items():
+        yield name, pa.array([get(result) for result in block], type=kind)
+    values = [None if r.value is None else orjson.loads(r.value) for r in block]
+    for column in columns:
+        yield column.name, _typed(column, [_at(value, column.path) for value in values], is_strict)
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for field in path:
+        value = value.get(field) if isinstance(value, dict) else None
+    return value
+
+
+def _typed(column: OutputColumn, values: Sequence[Any], is_strict: bool) -> Any:
+    if column.kind == "json":
+        return pa.array([None if v is None else _json(v) for v in values], pa.string())
+    if column.is_list:
+        return _lists(column.kind, values)
+    if column.kind == "choice":
+        places = {choice: place for place, choice in enumerate(column.choices)}
+        indices = [places.get(value) if isinstance(value, str) else None for value in values]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(indices, pa.int32()), pa.array(column.choices, pa.string())
+        )
+    if column.kind == "text":
+        return pa.array(
+            [v if v is None or isinstance(v, str) else _json(v) for v in values], pa.string()
+        )
+    scalars = [_scalar(column.kind, v) for v in values]
+    is_whole = column.kind != "integer" or all(n is None or _LEAST <= n <= _MOST for n in scalars)
+    if is_whole or not is_strict:
+        kind = _TYPES[column.kind] if is_whole else pa.float64()
+        return pa.array(
+            scalars if is_whole else [None if n is None else float(n) for n in scalars], kind
+        )
+    return pa.array(
+        [n if n is not None and _LEAST <= n <= _MOST else None for n in scalars], pa.int64()
+    )
+
+
+def _scalar(kind: Kind, value: Any) -> Any:
+    """The value as its column holds it; None where it is of another type."""
+    if kind == "boolean" or isinstance(value, bool):
+        return value if kind == "boolean" and isinstance(value, bool) else None
+    if kind in ("text", "choice"):
+        return value if isinstance(value, str) else None
+    if not isinstance(value, int | float):
+        return None
+    # JSON's integers have no end, and 1.0 is one of them.
+    return int(value) if kind == "integer" else float(value)
+
+
+def _lists(kind: Kind, values: Sequence[Any]) -> Any:
+    """A list whose items are not all of the kind, or too large for it, is none."""
+    found = []
+    for value in values:
+        items = value if isinstance(value, list) else None
+        scalars = None if items is None else [_scalar(kind, one) for one in items]
+        if scalars is not None and items is not None:
+            fits = all((s is None) == (i is None) for s, i in zip(scalars, items, strict=True))
+            if kind == "integer":
+                fits = fits and all(s is None or _LEAST <= s <= _MOST for s in scalars)
+            scalars = scalars if fits else None
+        found.append(scalars)
+    return pa.array(found, pa.list_(_TYPES[kind]))
+
+
+def _joined(arrays: list[Any]) -> Any:
+    """One column; of floats, if some block's integers were too large for another type."""
+    if len({array.type for array in arrays}) > 1:
+        arrays = [array.cast(pa.float64()) for array in arrays]
+    return pa.chunked_array(arrays)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
