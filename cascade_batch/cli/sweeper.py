@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 
 import click
 
-from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.frame import Command
 from cascade_batch.client.services import own_settings
+
+logger = logging.getLogger(__name__)
 
 
 @click.command(cls=Command)
@@ -24,5 +27,5 @@ def sweeper() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    say("The sweeper runs.")
+    logger.info("The sweeper runs.")
     run_sweeper(ready.database_url or "", CeleryPublisher(make_app(ready.redis_url or "")), stop)

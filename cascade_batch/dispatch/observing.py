@@ -6,6 +6,7 @@ made in each child at its first task.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,6 +68,10 @@ def observed_plan(job: str) -> Iterator[SeenPlan]:
 def _set_up_logging(loglevel: int | str | None = None, **_: object) -> None:
     """Celery leaves logging alone where somebody answers this."""
     set_up_logging(level=loglevel or "INFO", log_format=settings().log_format)
+    if logging.getLogger().level == logging.INFO:
+        # A task is no news: what it did is said chunk by chunk, and Flower shows the rest.
+        for name in ("celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @signals.worker_init.connect

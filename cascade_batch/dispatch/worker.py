@@ -10,6 +10,8 @@ from celery import Celery
 
 from cascade_batch.dispatch.app import CONTROL_QUEUE
 from cascade_batch.dispatch.tasks import TIERS_VARIABLE
+from cascade_batch.monitoring.logs import set_up_logging
+from cascade_batch.settings import settings
 
 
 def run_worker(
@@ -28,9 +30,13 @@ def run_worker(
     """
     queues = [f"tier.{tier}" for tier in tiers] + ([CONTROL_QUEUE] if control else [])
     label = "+".join([*tiers, *(["control"] if control else [])])
+    # Celery asks for it as well, but warns of some things before that.
+    set_up_logging(level=log_level, log_format=settings().log_format)
     os.environ[TIERS_VARIABLE] = ",".join(tiers)
     app.worker_main(
         [
+            # The banner is for people.
+            *(["--quiet"] if settings().log_format == "json" else []),
             "worker",
             "--queues=" + ",".join(queues),
             "--hostname=" + (name or re.sub(r"[^\w.+-]", "_", label) + "@%h"),

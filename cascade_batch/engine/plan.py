@@ -117,7 +117,10 @@ def plan_job(
     if again:
         publisher.publish_plan(name)
     if planned is not None:
-        logger.info("job %s: %s", name, planned)
+        if planned.finished:
+            logger.info("job %s is finished", name)
+        else:
+            logger.info("job %s: wave %d, %d purchases", name, planned.wave, planned.purchases)
     return planned
 
 

@@ -44,7 +44,7 @@ class Channel:
         self._in.settimeout(timeout_s)
         try:
             pid, *values = orjson.loads(self._in.recv(_LONGEST_BYTES))
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return None
         return pid, Deltas(*(_keyed(part) for part in values))
 
@@ -62,6 +62,11 @@ class Shipper:
         self._channel = channel
         self._due_at = 0.0
         self._kept: list[Deltas] = []
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits for room."""
+        return bool(self._kept)
 
     def ship(self, *, now: bool = False) -> None:
         """Send if it is time for it, or `now`."""

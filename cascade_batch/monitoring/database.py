@@ -60,7 +60,7 @@ SELECT j.name AS job, t.name AS tier, coalesce(c.ready, 0) AS ready, coalesce(c.
          FROM cascade_store.chunk WHERE state <> 'done' AND job_id IN ({_LIVE}) GROUP BY 1, 2) c
        USING (job_id, tier_no)
   LEFT JOIN cascade_store.wave w ON w.job_id = j.job_id AND w.wave = c.wave
- WHERE job_id IN ({_LIVE})
+ WHERE j.job_id IN ({_LIVE})
 """  # noqa: S608
 _OF_JOBS: dict[Metric, str] = {
     names.ROWS: "rows_total",
@@ -111,7 +111,8 @@ class DatabaseFigures(Collector):
                 connection.execute(sa.text(_TIMEOUT))
                 found = _read(connection)
         except SQLAlchemyError as error:
-            logger.warning("no figures from the database (%s)", type(error).__name__)
+            said = str(error).strip().partition("\n")[0]
+            logger.warning("no figures from the database: %s", said)
             self._engine.dispose()
             return [family(names.UP, {(): [0.0]})]
         return [family(names.UP, {(): [1.0]}), *found]

@@ -26,10 +26,10 @@ _SHAPES = (
     # The password of a URL.
     (re.compile(r"(://[^\s:/@\"']*:)[^\s/@\"']+(?=@)"), rf"\1{MASK}"),
     # What keys look like, and what headers put them behind.
-    (re.compile(r"\bsk-[\w-]{8,}"), MASK),
-    (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{MASK}"),
+    (re.compile(r"(?:\b|(?<=\x1b\[1m))sk-[\w-]{8,}"), MASK),
+    (re.compile(r"(?i)(bearer|basic)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{MASK}"),
     (
-        re.compile(r"(?i)\b(x-api-key|api[_-]?key|authorization)(\\?[\"']?\s*[:=]\s*\\?[\"']?)[\w.~+/=-]{8,}"),
+        re.compile(r"(?i)(x-api-key|api[_-]?key|authorization)(\\?[\"']?\s*[:=]\s*\\?[\"']?)[\w.~+/=-]{8,}"),
         rf"\1\2{MASK}",
     ),
 )  # fmt: skip
@@ -52,6 +52,7 @@ def set_up_logging(
     new.setFormatter(formatter(log_format, secrets=_secrets_of_the_environment()))
     root.addHandler(new)
     root.setLevel(level)
+    logging.captureWarnings(True)
     if own_level is not None:
         logging.getLogger("cascade_batch").setLevel(own_level)
 
@@ -77,6 +78,7 @@ def formatter(log_format: str, *, secrets: Iterable[str] = ()) -> logging.Format
             strip,
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
+            _in_order,
             structlog.processors.JSONRenderer(serializer=_json),
         ]
     else:
@@ -126,6 +128,11 @@ def _only_ours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Celery hangs a task's whole message on its records; its own words say enough."""
     event.pop("data", None)
     return event
+
+
+def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    first = {name: event.pop(name) for name in ("timestamp", "level", "message", "logger")}
+    return {**first, **event}
 
 
 def _json(event: EventDict, **_: object) -> str:

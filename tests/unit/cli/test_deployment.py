@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -20,7 +21,8 @@ KUBERNETES = [
     for path in sorted((ROOT / "workers" / "kubernetes").glob("*.yaml"))
     if path.name != "kustomization.yaml"
 ]
-OWN_IMAGES = {"postgres", "valkey"}
+OWN_IMAGES = {"postgres", "valkey", "prometheus", "grafana"}
+GRAFANA = ROOT / "workers" / "grafana"
 
 
 def commands() -> list[list[str]]:
@@ -77,3 +79,50 @@ def test_pods_run_without_privileges():
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["resources"]["limits"]["memory"]
+
+
+def test_what_is_mounted_is_there_and_only_read():
+    for name in ("prometheus", "grafana"):
+        mounts = [v for v in COMPOSE["services"][name]["volumes"] if v.startswith("./")]
+        assert mounts
+        for mount in mounts:
+            source, _, mode = mount.split(":")
+            assert (ROOT / source).exists(), mount
+            assert mode == "ro"
+
+
+def test_prometheus_asks_every_part_and_keeps_our_labels():
+    """Its own label `job` would take the place of ours."""
+    config = yaml.safe_load((GRAFANA / "prometheus.yml").read_text())
+    parts = {n for n in COMPOSE["services"] if n.startswith("worker-")} | {"control", "sweeper"}
+    [ours] = [c for c in config["scrape_configs"] if c["job_name"] == "cascade-batch"]
+    [found] = ours["dns_sd_configs"]
+
+    assert set(found["names"]) == parts
+    assert ours["honor_labels"] is True
+    for part in parts:
+        assert COMPOSE["services"][part]["environment"]["CASCADE_METRICS_PORT"] == str(
+            found["port"]
+        )
+
+
+def test_the_dashboard_asks_the_provisioned_source():
+    folder = GRAFANA / "provisioning"
+    [source] = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    [provider] = yaml.safe_load((folder / "dashboards" / "cascade-batch.yml").read_text())[
+        "providers"
+    ]
+    dashboard = json.loads((GRAFANA / "dashboard.json").read_text())
+    asked = {t["datasource"]["uid"] for p in dashboard["panels"] for t in p.get("targets", ())}
+
+    assert source["url"] == "http://prometheus:9090"
+    assert asked == {source["uid"]}
+    mounts = COMPOSE["services"]["grafana"]["volumes"]
+    assert any(m.split(":")[1].startswith(provider["options"]["path"]) for m in mounts)
+
+
+def test_images_of_others_are_pinned():
+    for name in OWN_IMAGES:
+        assert re.search(r":v?\d", COMPOSE["services"][name]["image"]), name
