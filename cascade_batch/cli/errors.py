@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import click
@@ -123,9 +124,12 @@ _WHAT = {
 
 
 def _dollars_up(nanousd: int) -> str:
-    """Dollars with two digits, or as many as a small amount needs; never less than the amount."""
-    digits = 2
-    while nanousd < 10 ** (9 - digits + 1) and digits < 9:
-        digits += 1
-    unit = 10 ** (9 - digits)
-    return f"{-(-nanousd // unit) / 10**digits:.{digits}f}"
+    """Dollars, rounded up to cents, or to two digits of a smaller amount."""
+    places = 2
+    while nanousd < 10 ** (10 - places) and places < 9:
+        places += 1
+    unit = 10 ** (9 - places)
+    dollars = f"{Decimal(-(-nanousd // unit)).scaleb(-places):f}"
+    while len(dollars.partition(".")[2]) > 2 and dollars.endswith("0"):
+        dollars = dollars[:-1]
+    return dollars

@@ -62,7 +62,8 @@ def retry(job: str, failed: bool, add: str, reason: str | None) -> None:
                 say(f"The job itself did:  cascade-batch resume {shlex.quote(job)}")
             return
         service.wake(job)
-    say(f"{retried.rows:,} rows of job {job!r} that failed are asked once more.")
+    rows, are = ("1 row", "is") if retried.rows == 1 else (f"{retried.rows:,} rows", "are")
+    say(f"{rows} of job {job!r} that failed {are} asked once more.")
     if retried.missing_nanousd:
         say(
             f"That may take up to {format_usd(retried.missing_nanousd)} more than is free:"
