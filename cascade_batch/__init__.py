@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cascade_batch.client.estimate import estimate
     from cascade_batch.client.finding import job, jobs
     from cascade_batch.client.job import Job
     from cascade_batch.client.progress import Progress, TierProgress
@@ -32,6 +33,7 @@ __all__ = [
     "Tier",
     "TierProgress",
     "__version__",
+    "estimate",
     "job",
     "jobs",
     "submit",
@@ -45,6 +47,7 @@ _PLACES = {
     "Progress": "client.progress",
     "Tier": "domain.tier",
     "TierProgress": "client.progress",
+    "estimate": "client.estimate",
     "job": "client.finding",
     "jobs": "client.finding",
     "submit": "client.submit",

@@ -1,71 +1,115 @@
-"""`cascade-batch estimate`: what a job would cost."""
+"""`cascade-batch estimate`: what a job would cost, and with a pilot what it would come to."""
 
 from __future__ import annotations
 
-from functools import partial
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cascade_batch.cli.frame import Command, say, warn
 from cascade_batch.cli.options import job_options, json_option
-from cascade_batch.cli.output import print_json, print_table, usd
-from cascade_batch.domain.money import format_usd
+from cascade_batch.cli.output import latency_text, print_json, print_table
+from cascade_batch.client.estimating import estimate_as_dict, read_estimate, run_pilot
+from cascade_batch.client.expectation import quality_name, quality_text
+from cascade_batch.client.services import Services, services
+from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.errors import JobFailedError, UsageError
 
 if TYPE_CHECKING:
     from cascade_batch.engine.estimate import Estimate
     from cascade_batch.engine.spec_files import JobRequest
     from cascade_batch.errors import DataError
 
+_SHOWN_OF_PILOT = 10
+
 
 @click.command(cls=Command)
 @job_options
+@click.option(
+    "--whole", is_flag=True, help="Read all of a large file, instead of a sample from all over it."
+)
+@click.option(
+    "--pilot",
+    metavar="USD",
+    help="Spend up to these dollars on asking some rows on every tier, and say what the job comes to.",
+)
+@click.option(
+    "--pilot-rows",
+    type=click.IntRange(1, 2_000),
+    default=200,
+    show_default=True,
+    help="So many rows are enough for a pilot.",
+)
 @json_option
-def estimate(as_json: bool, **given: Any) -> None:
-    """Say what a job would cost on each tier, and what a budget can buy. Spends nothing.
+@click.pass_context
+def estimate(
+    ctx: click.Context,
+    /,
+    whole: bool,
+    pilot: str | None,
+    pilot_rows: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say what a job would cost on each tier, and what a budget can buy. Spends nothing, but for --pilot.
 
-    Worst cases are exact bounds, as they are reserved; likely costs are guesses from sizes alone.
+    Worst cases are bounds, as they are reserved; likely costs are guesses from sizes alone. Of large
+    files (.jsonl from 16 MiB, .parquet from 50,000 rows) a sample is read; `submit --dry-run` reads
+    and checks all.
+
+    With --pilot, rows drawn at random are asked on every tier, in a job of their own with that budget:
+    measured are accuracy (or agreement), prices and latencies, and told is what quality to expect of
+    the whole at which budget. The job that follows takes the pilot's answers over.
+
+    \b
+    Examples:
+      cascade-batch estimate data.jsonl --prompt @prompt.txt
+      cascade-batch estimate data.jsonl --prompt @prompt.txt --gold label --pilot 0.50
     """
-    request, found = read_and_estimate(given, needs_budget=False)
-    show_estimate(request, found, as_json=as_json)
+    pilot_nanousd = None if pilot is None else _dollars(pilot)
+    request, found = read_and_estimate(given, needs_budget=False, whole=whole)
+    if pilot_nanousd is None:
+        show_estimate(request, found, as_json=as_json)
+        return
+    if not as_json:
+        show_estimate(request, found, as_json=False)
+    with services(request.spec.tiers) as service:
+        service.require_broker()
+        heard = run_pilot(service, request, found, pilot_nanousd, rows=pilot_rows, wait=_wait)
+    command = _submit_command(ctx, given, heard["recommended"]["budget_usd"])
+    heard["command"] = command
+    if as_json:
+        print_json(estimate_as_dict(request, found, heard))
+    else:
+        _show_pilot(heard, command)
 
 
-def read_and_estimate(given: dict[str, Any], *, needs_budget: bool) -> tuple[JobRequest, Estimate]:
+def read_and_estimate(
+    given: dict[str, Any], *, needs_budget: bool, whole: bool = True
+) -> tuple[JobRequest, Estimate]:
     """Read the job that the options describe, and its data; tell of what is left out.
 
     Raises:
         UsageError: The job or the data can't be used.
     """
-    from cascade_batch.datasets import read_records
-    from cascade_batch.engine.estimate import estimate_job
     from cascade_batch.engine.spec_files import JobOptions, read_job
 
     request = read_job(JobOptions(**given), needs_budget=needs_budget)
     for warning in request.warnings:
         warn(warning)
-    left_out = 0
 
     def on_bad(error: DataError) -> None:
-        nonlocal left_out
-        left_out += 1
         warn(f"left out: {error.message}")
 
-    read = partial(
-        read_records,
-        request.data,
-        limit=request.limit,
-        on_bad=on_bad if request.skip_bad else None,
-    )
-    found = estimate_job(request.spec, read)
-    found.bad_rows = left_out
-    return request, found
+    return request, read_estimate(request, whole=whole, on_bad=on_bad)
 
 
 def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> None:
     """Print an estimate on standard output."""
     budget = request.spec.budget_nanousd if request.has_budget else None
     if as_json:
-        print_json(_as_json(found, budget))
+        print_json(estimate_as_dict(request, found, None))
         return
     columns = ["Tier", "Model", "At worst", "Likely", "Likely per 1,000 rows"]
     if budget is not None:
@@ -85,7 +129,12 @@ def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> Non
         ],
         right="  rrrr",
     )
-    say(f"{found.rows:,} rows. A job needs a budget of {_least(found)} or more.")
+    about = "" if found.rows_are_exact else "About "
+    rows = f"{about}{found.rows:,} rows"
+    if found.is_sampled:
+        rows += f", by {found.rows_read:,} from all over {request.data}"
+    spare = ", with some to spare" if found.is_sampled else ""
+    say(f"{rows}. A job needs a budget of {_least(found)} or more{spare}.")
     if budget is not None and budget < found.minimum_budget_nanousd:
         warn(
             f"{format_usd(budget)} would be refused: it covers the first"
@@ -93,29 +142,108 @@ def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> Non
         )
 
 
+def _wait(service: Services, name: str) -> None:
+    from cascade_batch.cli.following import follow_job
+
+    code, last = follow_job(service, name)
+    if last is None:
+        raise KeyboardInterrupt
+    if last["status"] != "finished" or not last["rows"]["answered"]:
+        raise JobFailedError(f"The pilot {name!r} came to nothing (exit code {code}).")
+
+
+def _show_pilot(heard: dict[str, Any], command: str) -> None:
+    click.echo()
+    names = list(heard["tiers"])
+    print_table(
+        ["Tier", "Answers", "Right", "90 % interval", f"Agrees with {names[-1]}", "Per answer",
+         "Of worst case", "Median", "95 %"],
+        [_pilot_row(name, tier) for name, tier in heard["tiers"].items()],
+        right=" rrrrrrrr",
+        spare=(6, 8, 4, 3),
+    )  # fmt: skip
+    click.echo()
+    points = heard["points"]
+    step = -(-len(points) // _SHOWN_OF_PILOT)
+    shown = [*points[:-1][::step], points[-1]]
+    print_table(
+        ["Budget", quality_name(heard).capitalize(), "90 % interval", ""],
+        [
+            [
+                format_usd(usd_to_nanousd(point["budget_usd"])),
+                quality_text(point["quality"]),
+                f"{quality_text(point['low'])} to {quality_text(point['high'])}",
+                "" if point["supported"] else "no support",
+            ]
+            for point in shown
+        ],
+        right="rrr",
+        dim=[place for place, point in enumerate(shown) if not point["supported"]],
+    )
+    click.echo()
+    best = heard["recommended"]
+    click.echo(
+        f"Recommended: {format_usd(usd_to_nanousd(best['budget_usd']))}, {best['rule']}."
+        f" {quality_name(heard).capitalize()}: {quality_text(best['quality'])}."
+    )
+    click.echo(f"  {command}")
+    say(
+        f"The pilot {heard['job']!r} asked {heard['rows']:,} rows for"
+        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}; these answers are not bought again."
+    )
+    if not heard["measured"]:
+        say(
+            "Too few answers are known to be right or wrong: these numbers put budgets in order, and measure"
+            " nothing. --gold COLUMN (right answers on some rows) or --check measures."
+        )
+
+
+def _pilot_row(name: str, tier: dict[str, Any]) -> list[str]:
+    def share(key: str) -> str:
+        return "-" if tier[key] is None else f"{tier[key]:.1%}"
+
+    interval = "-" if tier["low"] is None else f"{share('low')} to {share('high')}"
+    each = tier["usd_per_answer"]
+    return [
+        name,
+        f"{tier['answers']:,}",
+        share("accuracy"),
+        interval,
+        share("agreement"),
+        "-" if each is None else format_usd(round(each * 10**9)),
+        share("share_of_worst_case"),
+        latency_text(tier["latency_ms_p50"]),
+        latency_text(tier["latency_ms_p95"]),
+    ]
+
+
+def _submit_command(ctx: click.Context, given: dict[str, Any], budget_usd: float) -> str:
+    """What to type next: the same options, with the recommended budget."""
+    words = ["cascade-batch", "submit"]
+    for parameter in ctx.command.params:
+        value = given.get(parameter.name or "")
+        if value is None or parameter.name == "budget":
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(str(value))
+        elif value is True:
+            words.append(parameter.opts[0])
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            for one in values:
+                words += [parameter.opts[0], str(one)]
+    budget = f"{budget_usd:.9f}".rstrip("0").rstrip(".")
+    return shlex.join([*words, "--budget", budget])
+
+
+def _dollars(text: str) -> int:
+    try:
+        return usd_to_nanousd(text)
+    except ValueError as error:
+        raise UsageError(f"--pilot: {error}.", hint="Write dollars, for example 0.50.") from None
+
+
 def _least(found: Estimate) -> str:
     """The least budget in dollars, rounded up to what people type."""
     cents = -(-found.minimum_budget_nanousd // 10**7)
     return f"${cents / 100:,.2f}"
-
-
-def _as_json(found: Estimate, budget_nanousd: int | None) -> dict[str, Any]:
-    return {
-        "rows": found.rows,
-        "bad_rows": found.bad_rows,
-        "minimum_budget_usd": usd(found.minimum_budget_nanousd),
-        "budget_usd": None if budget_nanousd is None else usd(budget_nanousd),
-        "affordable_rows": None if budget_nanousd is None else found.affordable_rows,
-        "tiers": {
-            tier.name: {
-                "model": tier.model,
-                "price_source": tier.price_source,
-                "worst_case_usd": usd(tier.worst_case_nanousd),
-                "likely_usd": usd(tier.likely_nanousd),
-                "rows_after_drafts": (
-                    None if budget_nanousd is None else found.escalations(no, budget_nanousd)
-                ),
-            }
-            for no, tier in enumerate(found.tiers)
-        },
-    }

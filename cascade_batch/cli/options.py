@@ -89,7 +89,7 @@ def job_options(function: F) -> F:
         click.option("--name", metavar="NAME", help="Call the job this."),
         click.option(
             "--policy",
-            type=OneOf(["auto", "cheapest", "dearest", "random", "confidence"]),
+            type=OneOf(["auto", "cheapest", "dearest", "random", "confidence", "every"]),
             help="Choose what to escalate by this policy (auto, if none is given).",
         ),
         click.option("--seed", type=click.IntRange(0), help="Repeat random choices with a number."),

@@ -69,7 +69,7 @@ _SET = click.Path(path_type=Path)
 )
 @click.option(
     "--policy",
-    type=click.Choice(["auto", "cheapest", "dearest", "random", "confidence"]),
+    type=click.Choice(["auto", "cheapest", "dearest", "random", "confidence", "every"]),
     default="auto",
     show_default=True,
     help="Choose what to buy by this policy.",

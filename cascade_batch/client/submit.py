@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from cascade_batch.client.job import Job
+from cascade_batch.client.job_arguments import JobArguments, StrPath, job_options
 from cascade_batch.client.python_words import in_python, python_words
 from cascade_batch.client.services import services
 from cascade_batch.domain.job import GoldUse, Output, PolicyName
 from cascade_batch.domain.tier import Tier
-from cascade_batch.errors import DataError, UsageError
+from cascade_batch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-StrPath = str | os.PathLike[str]
 
 _SHOWN_BAD = 3
 
@@ -118,36 +117,31 @@ def submit(
     """
     from cascade_batch.client.submission import store_job
     from cascade_batch.datasets import InMemory, check_source, read_records
-    from cascade_batch.engine.spec_files import JobOptions, read_job
+    from cascade_batch.engine.spec_files import read_job
 
     with python_words():
         held = None if data is None or isinstance(data, str | os.PathLike) else InMemory(data)
-        request = read_job(
-            JobOptions(
-                data=_text(data) if held is None else held.name,
-                job_file=None if job is None else Path(job),
-                budget=_text(budget),
-                tiers_file=Path(tiers) if isinstance(tiers, str | os.PathLike) else None,
-                tiers=None
-                if tiers is None or isinstance(tiers, str | os.PathLike)
-                else _tiers(tiers),
-                system=system,
-                prompt=f"@{prompt}" if isinstance(prompt, Path) else prompt,
-                output=_output(output),
-                gold=gold,
-                gold_use=gold_use,
-                strata=strata,
-                check=_check(check),
-                name=name,
-                policy=policy,
-                seed=seed,
-                chunk_rows=chunk_rows,
-                limit=limit,
-                skip_bad=skip_bad,
-                notify=notify,
-                allow_python_checks=allow_python_checks,
-            )
+        given = JobArguments(
+            budget=budget,
+            prompt=prompt,
+            tiers=tiers,
+            output=output,
+            system=system,
+            check=check,
+            gold=gold,
+            gold_use=gold_use,
+            strata=strata,
+            name=name,
+            job=job,
+            policy=policy,
+            seed=seed,
+            chunk_rows=chunk_rows,
+            limit=limit,
+            skip_bad=skip_bad,
+            notify=notify,
+            allow_python_checks=allow_python_checks,
         )
+        request = read_job(job_options(data, held, given))
         for warning in request.warnings:
             warnings.warn(in_python(warning), stacklevel=2)
         if held is None:
@@ -167,51 +161,6 @@ def submit(
         return Job(submission.name)
     places = [bad.line_no - 1 for bad in left_out if bad.line_no is not None]
     return Job(submission.name, held.index.delete(places)[: submission.rows])
-
-
-def _text(given: object) -> str | None:
-    return (
-        None
-        if given is None
-        else os.fspath(given)
-        if isinstance(given, os.PathLike)
-        else str(given)
-    )
-
-
-def _tiers(given: Iterable[Tier | Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    tiers = list(given) if isinstance(given, Sequence) else []
-    if not tiers or not all(isinstance(tier, Tier | Mapping) for tier in tiers):
-        raise UsageError(
-            "submit(): tiers must be a list of dicts or Tier values, or the path of a tiers file.",
-            hint='For example: tiers=[{"name": "small", "model": "gpt-4o-mini", "max_output_tokens": 64}]',
-        )
-    return [
-        tier.model_dump(exclude_unset=True, exclude={"frozen_price", "python_path"})
-        if isinstance(tier, Tier)
-        else tier
-        for tier in tiers
-    ]
-
-
-def _output(
-    given: Mapping[str, Any] | Output | type[BaseModel] | str | None,
-) -> str | Mapping[str, Any] | None:
-    if isinstance(given, Output):
-        return given.model_dump(exclude_unset=True, by_alias=True)
-    if isinstance(given, type) and issubclass(given, BaseModel):
-        return {"schema": given.model_json_schema()}
-    return given
-
-
-def _check(given: object) -> str | None:
-    if given is None or isinstance(given, str):
-        return given
-    raise UsageError(
-        f"submit(): check must be a text, not {given!r}.",
-        hint="Workers import a check of yours: put the function into a file beside the data, and give"
-        " check='python:module.function'.",
-    )
 
 
 def _warn_of(left_out: Sequence[DataError]) -> None:

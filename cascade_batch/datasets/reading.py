@@ -48,7 +48,7 @@ def read_records(
             (missing, a folder, damaged, without any usable record, columns without names); upon
             iteration.
     """
-    kind, packing = _format_of(source)
+    kind, packing = format_of(source)
     unit = "record" if kind == ".parquet" else "line"
     origin = Origin(
         name=source,
@@ -103,12 +103,17 @@ def check_source(source: str) -> None:
         UsageError: The ending is unknown.
         DataError: There is no such file, or it is a folder.
     """
-    _format_of(source)
+    format_of(source)
     if source != "-":
         check_file(source)
 
 
-def _format_of(source: str) -> tuple[str, str]:
+def format_of(source: str) -> tuple[str, str]:
+    """A source's format (`.jsonl`, `.csv` or `.parquet`) and packing (`.gz`, `.zst` or nothing), by its end.
+
+    Raises:
+        UsageError: The ending is unknown.
+    """
     if source == "-":
         return ".jsonl", ""
     name = source.lower()

@@ -128,7 +128,7 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         unjudged=known.held & ~known.judged
         if labels is Labels.JUDGE
         else np.zeros_like(known.held),
-        judge_nanousd=_judge_costs(known, spec),
+        judge_nanousd=judge_costs(known, spec),
         worst_nanousd=known.worst_nanousd,
         cost_nanousd=known.cost_nanousd,
         free_nanousd=balance.free_nanousd - (needed - lent) - promised,
@@ -148,7 +148,7 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
     )
 
 
-def _judge_costs(known: JobEvidence, spec: JobSpec) -> NDArray[np.int64]:
+def judge_costs(known: JobEvidence, spec: JobSpec) -> NDArray[np.int64]:
     """[N] expected cost of a judge's word: the mean of those that were bought, and before there are any the
     share of the worst case that an answer of that tier is taken to cost."""
     if spec.judge_tier_no is None:

@@ -73,7 +73,12 @@ class _Curve:
 
 
 def draw_frontier(
-    view: JobView, *, budget_nanousd: int, seed: int, n_budgets: int = 12
+    view: JobView,
+    *,
+    budget_nanousd: int,
+    seed: int,
+    n_budgets: int = 12,
+    budgets: Amounts | None = None,
 ) -> Frontier:
     """Draw the frontier of a job.
 
@@ -82,6 +87,8 @@ def draw_frontier(
         budget_nanousd: The job's budget, which is among the budgets of the frontier.
         seed: The job's seed.
         n_budgets: How many budgets there are at least.
+        budgets: The budgets, ascending, the job's among them; None: from all rows on the cheapest tier to all
+            on the dearest and half as much again.
     """
     rng = np.random.default_rng((seed, 6))
     view = replace(view, in_flight=np.zeros_like(view.in_flight))
@@ -89,7 +96,8 @@ def draw_frontier(
     scale = len(view.held) / rows.size
     spent = int(view.cost_nanousd.sum())
     outlook = Outlook(view, seed, rows=rows)
-    budgets = _budgets(outlook, scale, budget_nanousd, n_budgets)
+    if budgets is None:
+        budgets = _budgets(outlook, scale, budget_nanousd, n_budgets)
     curve = _curve(outlook, budgets, spent, scale)
     residue, residue_sd, labelled = _residue(view, rng)
     spread = _spread(view, outlook, curve, budgets, spent, rng)

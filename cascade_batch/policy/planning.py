@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cascade_batch.domain.job import PolicyName
+from cascade_batch.policy.every import plan_every
 from cascade_batch.policy.rivals import plan_rival
 from cascade_batch.policy.view import JobView, Wave
 from cascade_batch.policy.waves import plan_auto
@@ -17,6 +18,8 @@ def plan_wave(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wav
         seed: The job's seed: the same view, seed and wave give the same answer.
         wave: Number of the wave, from 1.
     """
+    if policy == "every":
+        return plan_every(view, seed=seed)
     if policy != "auto":
         return plan_rival(view, policy, seed=seed, wave=wave)
     if view.shape[1] == 1 and not view.unjudged.any():

@@ -122,9 +122,11 @@ class _Release:
 
     def _starts(self, probed: Bools) -> Places:
         started = self._answered | ~self._idle
-        target = started.size
-        if self._wave <= len(STARTED_BY_WAVE):
-            target = started_by(self._wave, target)
+        # What answers that were there from the beginning (a pilot's, say) have taught need not be waited for.
+        stages = (
+            started_by(wave, started.size) for wave in range(self._wave, len(STARTED_BY_WAVE) + 1)
+        )
+        target = next((n for n in stages if n > int(started.sum())), started.size)
         room = max(target - int((started | probed).sum()), 0)
         possible = ~started & ~probed & (self._tier >= 0)
         return self._affordable(self._order[possible[self._order]][:room])

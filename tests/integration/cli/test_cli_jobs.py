@@ -251,3 +251,18 @@ def test_a_deleted_job_is_gone(finished):
 
     assert finished("delete", "gone", "--yes").returncode == 0
     assert finished("status", "gone").returncode == 2
+
+
+def test_a_pilot_tells_what_to_type_next(deployed):
+    done = deployed("estimate", "--job", "job.yaml", "--name", "gold news", "--pilot", "0.05")
+
+    assert done.returncode == 0, done.stderr
+    assert "Recommended: $" in done.stdout
+    assert "cascade-batch submit --job job.yaml --name 'gold news' --budget 0." in done.stdout
+    assert "gold news-pilot: finished; 60 of 60 rows answered" in done.stderr
+    status = deployed.json("status", "gold news-pilot")
+    assert (status["policy"], status["budget_usd"]) == ("every", 0.05)
+    assert {tier["answers"] for tier in status["tiers"].values()} == {ROWS}
+    refused = deployed("estimate", "--job", "job.yaml", "--pilot", "0.000001")
+    assert refused.returncode == 2
+    assert "Give the pilot $0.0" in refused.stderr

@@ -72,7 +72,7 @@ async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(
         assert round(tier["spent_usd"] * 10**9) == bill["models"][name]["nanousd"]
 
 
-@pytest.mark.parametrize("policy", ["auto", "cheapest", "dearest", "random", "confidence"])
+@pytest.mark.parametrize("policy", ["auto", "cheapest", "dearest", "random", "confidence", "every"])
 async def test_every_policy_answers_every_row_within_the_budget(bench: Bench, policy: str):
     models = {"small": simulated(0.5), "large": simulated(0.9)}
     async with provider(**models) as served:

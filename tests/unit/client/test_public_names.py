@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 
 import cascade_batch
+from cascade_batch.client.job_arguments import JobArguments
 from cascade_batch.engine.spec_files import JobOptions
 
 HEAVY = {"pandas", "pyarrow", "numpy", "sqlalchemy", "psycopg", "celery", "pydantic", "IPython"}
@@ -39,3 +40,4 @@ def test_what_the_command_line_can_say_of_a_job_python_can_say_as_well():
     options = {RENAMED.get(field.name, field.name) for field in fields(JobOptions)}
 
     assert options == set(inspect.signature(cascade_batch.submit).parameters)
+    assert options - {"data"} == set(JobArguments.__annotations__)

@@ -156,7 +156,9 @@ def moments(draw: st.DrawFn) -> JobView:
 @settings(max_examples=100, deadline=None)
 @given(
     moments(),
-    st.sampled_from(["auto", "auto", "auto", "cheapest", "dearest", "random", "confidence"]),
+    st.sampled_from(
+        ["auto", "auto", "auto", "cheapest", "dearest", "random", "confidence", "every"]
+    ),
     st.integers(1, 6),
 )
 def test_whatever_the_moment_a_wave_can_be_acted_on(view, policy, wave_no):
