@@ -74,6 +74,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cascade_reader') THEN
         BEGIN
             CREATE ROLE cascade_reader;
+            GRANT cascade_reader TO CURRENT_USER;
         EXCEPTION
             WHEN duplicate_object OR unique_violation THEN NULL;  -- of another database, at the same time
             WHEN insufficient_privilege THEN RETURN false;

@@ -96,6 +96,23 @@ async def test_a_row_that_fails_again_is_told_of_again(bench):
     assert bench.audit(job).is_ok
 
 
+async def test_rows_of_a_tier_that_was_stopped_are_asked_when_it_may_start_again(bench):
+    faults = [{"kind": "wrong_usage", "factor": 50, "first": 1, "match": "row 4$"}]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 1})]
+        job = bench.submit(tiers, 12, chunk_rows=6)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+            failed = groups(bench, job)
+            assert set(failed) == {"stopped"}
+            assert retry(bench, job, reason="refused").rows == 0
+            assert retry(bench, job, reason="stopped").rows == failed["stopped"]
+            assert bench.status(job)["tiers"]["small"]["stopped"] is None
+            await bench.finish(job, worker)
+    assert bench.status(job)["rows"]["answered"] == 12
+    assert bench.audit(job).is_ok
+
+
 async def test_what_money_is_missing_is_said_and_added_with_the_retry(bench):
     price = {"call": "0.01"}
     faults = [{"kind": "reset", "first": 1, "match": "row 2$"}]
