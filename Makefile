@@ -7,6 +7,7 @@
 #   make fuzz       bad input of every kind, more of it than the tests try
 #   make lint       ruff (rules and formatting) and the direction of imports
 #   make types      mypy, strict
+#   make docs       the documentation, into build/site; fails at a link or a page that is not there
 #   make schemas    the JSON schemas of job and tiers files, for editors
 #   make bench      what a call costs beyond the HTTP client itself
 #   make clean      remove what the targets made
@@ -20,6 +21,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODELS := $(VENV)/.models
+DOCS := $(VENV)/.docs
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What to test; nothing: all that pyproject.toml names.
 TESTS ?=
@@ -79,7 +81,7 @@ rehearsal: $(INSTALLED)
 
 # Each prints its figures and ratios and keeps them in benchmarks/results. BENCH_ARGS are options of one of them,
 # such as: make bench-throughput BENCH_ARGS='--only "500 ms, 3 tiers"' (its other tools are installed in build/peers)
-BENCHMARKS := throughput ledger ingest_export cold_start budgets race kill quality coverage planner
+BENCHMARKS := throughput ledger ingest_export cold_start budgets race kill quality coverage pilot planner
 .PHONY: bench $(BENCHMARKS:%=bench-%)
 bench: $(BENCHMARKS:%=bench-%)
 	$(BIN)/python benchmarks/client_overhead.py
@@ -126,6 +128,25 @@ lint: $(INSTALLED)
 .PHONY: types
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+# Needs no network, once its tools are there. NO_MKDOCS_2_WARNING: what is wrong is said, and nothing else.
+.PHONY: docs
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS)
+	$(BIN)/mkdocs build --strict --quiet
+
+$(DOCS): $(INSTALLED)
+	$(PIP_INSTALL) --group docs
+	@touch $@
+
+# The reference of the public views, made of what the database says of them.
+.PHONY: docs-sql
+docs-sql: export CASCADE_HOME := $(CURDIR)/.demo
+docs-sql: $(INSTALLED)
+	mkdir -p build; $(BIN)/cascade-batch up
+	$(BIN)/python docs/hooks/sql_views.py "$$($(BIN)/cascade-batch sql --url)" > build/sql.md
+	mv build/sql.md docs/reference/sql.md
+	$(BIN)/cascade-batch down
 
 # What editors know of job and tiers files, made anew from the models that read them.
 .PHONY: schemas

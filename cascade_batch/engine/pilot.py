@@ -38,7 +38,7 @@ _MOST_VIEW_ROWS = 20_000
 """Rows that stand for a large job: enough that the pilot's are few among them."""
 _WIDTH = 1.645
 _LONGEST_BYTES = 63
-RULE = f"the least budget of which twice as much is expected to bring less than {WORTH_DOUBLING:.0%} more"
+RULE = f"the least budget of which twice as much is expected to bring less than {WORTH_DOUBLING} quality"
 
 
 def draw_pilot(
