@@ -52,7 +52,7 @@ def estimate(
         BudgetError: The pilot's money is too little to tell anything; the note says what would do.
         JobFailedError: The pilot came to nothing.
 
-    Example:
+    Examples:
         >>> df = pd.DataFrame({"headline": ["Gold jumps", "Gold falls"] * 500})
         >>> found = cascade_batch.estimate(df, prompt="Good for gold? {{ headline }}", tiers="tiers.yaml")
         >>> found["rows"], sorted(found["tiers"])

@@ -30,7 +30,7 @@ def job(name: str) -> Job:
         JobNotFoundError: There is none; the note names a similar one.
         ServiceUnreachableError: The database can't be reached.
 
-    Example:
+    Examples:
         >>> cascade_batch.job("example").name
         'example'
         >>> cascade_batch.job("exmaple")  # doctest: +IGNORE_EXCEPTION_DETAIL
@@ -53,7 +53,7 @@ def jobs() -> pd.DataFrame:
     Raises:
         ServiceUnreachableError: The database can't be reached.
 
-    Example:
+    Examples:
         >>> cascade_batch.jobs().loc["example", "status"]
         'finished'
     """

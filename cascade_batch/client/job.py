@@ -60,7 +60,7 @@ class Job:
 
         Reads counters, so that it is quick for jobs of any size.
 
-        Example:
+        Examples:
             >>> progress = cascade_batch.job("example").progress()
             >>> progress.rows_answered, progress.rows_total, progress.spent_usd < progress.budget_usd
             (4, 4, True)
@@ -91,7 +91,7 @@ class Job:
             JobFailedError: The job stopped because of something that it can't mend by itself.
             TimeoutError: It is not over after `timeout_s`; it goes on.
 
-        Example:
+        Examples:
             >>> cascade_batch.job("example").wait(timeout_s=60, progress=False).status.value
             'finished'
         """
@@ -144,7 +144,7 @@ class Job:
             with properties each is a column, too: Int64, float64, boolean, text, a categorical where it
             lists texts, else lists and dicts.
 
-        Example:
+        Examples:
             >>> results = cascade_batch.job("example").results()
             >>> results["value"].tolist()
             ['up', 'down', 'none', 'up']
@@ -169,7 +169,7 @@ class Job:
         Choices are dictionary-encoded, lists of scalars are lists; what has no column type of its own is JSON
         text. Fields of an object have columns as well (`address_city`).
 
-        Example:
+        Examples:
             >>> cascade_batch.job("example").arrow().column("row_no").to_pylist()
             [0, 1, 2, 3]
         """
@@ -226,7 +226,7 @@ class Job:
             answers more that one further dollar is expected to bring), `labels`, and `measured`, False
             where nothing measures the answers, so that the numbers put budgets in order and mean no more.
 
-        Example:
+        Examples:
             >>> frontier = cascade_batch.job("example").frontier()
             >>> frontier.columns.tolist()
             ['budget_usd', 'quality', 'low', 'high', 'supported']
@@ -270,7 +270,7 @@ class Job:
             `is_ok`; `differences`, a sentence each; `balance` in nano-dollars; and how many `rows`,
             `answers`, `verdicts` and ledger `entries` there are.
 
-        Example:
+        Examples:
             >>> cascade_batch.job("example").audit().differences
             []
         """
@@ -319,7 +319,7 @@ class Job:
         Raises:
             UsageError: It is no amount of dollars.
 
-        Example:
+        Examples:
             >>> cascade_batch.job("example").retry().wait(progress=False).errors().empty
             True
         """

@@ -98,7 +98,7 @@ def submit(
         JobExistsError: A job has this name.
         ServiceUnreachableError: The database or the broker can't be reached.
 
-    Example:
+    Examples:
         >>> df = pd.DataFrame({"headline": ["Gold jumps", "Gold falls", "It rains", "Gold soars"]})
         >>> job = cascade_batch.submit(
         ...     df,

@@ -11,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+import cascade_batch.store.notification_tables  # noqa: F401 - its tables belong to METADATA
 from cascade_batch.errors import UsageError
 from cascade_batch.store import migrate
 from cascade_batch.store.engine import make_engine
