@@ -6,20 +6,18 @@ import asyncio
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from decimal import Decimal
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cascade_batch.client.controls import JobControls
 from cascade_batch.client.looking import Sight, looker
 from cascade_batch.client.progress import Progress, progress_of
 from cascade_batch.client.python_words import python_words
-from cascade_batch.client.services import Services, services
 from cascade_batch.client.waiting import Show, Waiting, make_show, notebook
 from cascade_batch.domain.job import JobState
-from cascade_batch.domain.money import usd_to_nanousd
-from cascade_batch.errors import CascadeError, JobFailedError, UsageError
+from cascade_batch.errors import CascadeError, JobFailedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from cascade_batch.ledger import AuditReport
 
 
-class Job:
+class Job(JobControls):
     """One submission. It lives in the database: this is a handle, and losing it loses nothing.
 
     Made by `submit`, and found again by `job`. Every method asks the database anew, so that what it says is
@@ -41,7 +39,7 @@ class Job:
     """
 
     def __init__(self, name: str, index: pd.Index[Any] | None = None) -> None:
-        self._name = name
+        super().__init__(name)
         self._index = index
         self._shown_in_cell: object = None
 
@@ -279,98 +277,6 @@ class Job:
         with self._services() as service:
             return read_audit(service.engine, self._name)[0]
 
-    def pause(self) -> Job:
-        """Send nothing more, for now; calls in flight settle.
-
-        Raises:
-            UsageError: The job is not at work.
-        """
-        from cascade_batch.engine.control import pause_job
-
-        with self._services() as service:
-            pause_job(service.engine, self._name)
-        return self
-
-    def resume(self, *, retry_failed: bool = False) -> Job:
-        """Go on with what is not done of a paused, cancelled, failed or finished job.
-
-        Args:
-            retry_failed: Ask the rows that failed once more.
-        """
-        from cascade_batch.engine.control import resume_job
-
-        if retry_failed:
-            self.retry()
-        with self._services() as service:
-            resume_job(service.engine, self._name, service.publisher())
-            service.wake(self._name)
-        return self
-
-    def retry(
-        self, *, reason: str | None = None, add_budget: str | int | float | Decimal = 0
-    ) -> Job:
-        """Ask the rows that failed once more, and no others. Without any, nothing changes, nothing is added.
-
-        Args:
-            reason: Only these: `money` (it ran out before they could be asked), `refused` (by the provider),
-                `lost` (calls without a known end), `stopped` (their tiers were), or words of the message.
-            add_budget: Dollars to add to the budget, for rows that the money did not reach.
-
-        Raises:
-            UsageError: It is no amount of dollars.
-
-        Examples:
-            >>> cascade_batch.job("example").retry().wait(progress=False).errors().empty
-            True
-        """
-        from cascade_batch.client.services import account_name
-        from cascade_batch.engine.retry import retry_failed
-
-        add_nanousd = _nanousd(add_budget)
-        with self._services() as service:
-            retry_failed(
-                service.engine,
-                self._name,
-                service.publisher(),
-                reason=reason,
-                add_nanousd=add_nanousd,
-                actor=account_name(),
-            )
-            service.wake(self._name)
-        return self
-
-    def cancel(self) -> Job:
-        """End the job; calls in flight settle, and what is answered stays. `resume` takes it up again.
-
-        Raises:
-            UsageError: The job is over already.
-        """
-        from cascade_batch.engine.control import cancel_job
-
-        with self._services() as service:
-            cancel_job(service.engine, self._name)
-        return self
-
-    def add_budget(self, usd: str | int | float | Decimal) -> Job:
-        """Raise the budget, and go on from where the job stopped.
-
-        Args:
-            usd: Dollars to add; a text or a Decimal is taken with all of its digits.
-
-        Raises:
-            UsageError: It is no amount of dollars, or nothing.
-        """
-        from cascade_batch.client.services import account_name
-        from cascade_batch.engine.control import raise_budget
-
-        add_nanousd = _nanousd(usd)
-        with self._services() as service:
-            raise_budget(
-                service.engine, self._name, add_nanousd, service.publisher(), actor=account_name()
-            )
-            service.wake(self._name)
-        return self
-
     def __repr__(self) -> str:
         return f"cascade_batch.job({self._name!r})"
 
@@ -387,11 +293,6 @@ class Job:
         shell = notebook()
         if shell is None or shell.execution_count != self._shown_in_cell:
             raise NotImplementedError
-
-    @contextmanager
-    def _services(self) -> Iterator[Services]:
-        with python_words(), services() as service:
-            yield service
 
     def _show(self, progress: bool | Show) -> Show:
         shell = notebook()
@@ -427,10 +328,3 @@ class Job:
 
     def _labels(self, row_nos: Sequence[int]) -> pd.Index[Any] | None:
         return None if self._index is None else self._index.take(row_nos)
-
-
-def _nanousd(usd: str | int | float | Decimal) -> int:
-    try:
-        return usd_to_nanousd(usd)
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None

@@ -17,9 +17,32 @@ def upgrade() -> None:
     op.get_bind().exec_driver_sql((SQL / "0008_reading.sql").read_text("utf-8"))
 
 
+# The query of a job's view goes back into the function that it came from.
+_VIEWS_READ_THE_FUNCTION = r"""
+DO $$
+DECLARE
+    v record;
+BEGIN
+    FOR v IN SELECT c.relname, d.query, substring(d.query FROM 'WHERE \(r\.job_id = (\d+)\)\) s') AS job
+               FROM pg_class c CROSS JOIN LATERAL pg_get_viewdef(c.oid) AS d(query)
+              WHERE c.relnamespace = 'results'::regnamespace AND c.relkind = 'v'
+    LOOP
+        IF v.job IS NOT NULL THEN
+            EXECUTE 'CREATE OR REPLACE VIEW results.' || quote_ident(v.relname) || ' AS ' || regexp_replace(
+                v.query,
+                '^(.*) FROM \(\( SELECT r\.row_no,.*\)'
+                    ' s((\([a-z_, ]+\))?\s+LEFT JOIN cascade_store\.job_tier t.*)$',
+                '\1 FROM (cascade_store.standing(' || v.job || ') s\2');
+        END IF;
+    END LOOP;
+END $$;
+"""
+
+
 def downgrade() -> None:
     """Jobs keep their views. The role stays as well: other databases of the server may have it, too."""
     connection = op.get_bind()
+    connection.exec_driver_sql(_VIEWS_READ_THE_FUNCTION)
     connection.exec_driver_sql(
         """
         DO $$

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
+from cascade_batch.cli.sql_session import columns_of
 from cascade_batch.results import export_job
 from cascade_batch.store import migrate
 from cascade_batch.store.engine import make_engine, raw_connection
@@ -201,14 +202,33 @@ def test_every_public_view_can_be_read_by_the_reader(bench, read):
         read(f"SELECT * FROM {view} LIMIT 1")
 
 
-def test_jobs_from_before_can_be_read_as_well(empty_database):
+def definitions(connection: sa.Connection) -> dict[str, str]:
+    rows = connection.execute(
+        sa.text(
+            "SELECT relname, pg_get_viewdef(oid) FROM pg_class"
+            " WHERE relnamespace = 'results'::regnamespace"
+        )
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def test_views_of_jobs_go_through_the_migration_and_back(empty_database):
     engine = make_engine(empty_database)
     migrate.upgrade(engine)
     with engine.connect() as connection:
+        create_result_view(
+            raw_connection(connection),
+            job_id=12,
+            name="new",
+            columns={"a  b') s FROM (( SELECT r.row_no,": "string"},
+            json_schema=SCHEMA,
+        )
+        before = columns_of(raw_connection(connection), "new")
         config = migrate._config()
         config.attributes["connection"] = connection
         try:
             command.downgrade(config, "0007")
+            assert "cascade_store.standing(12)" in definitions(connection)["new"]
             connection.execute(
                 sa.text(
                     'CREATE VIEW results."it\'s old" AS SELECT s.row_no, s.answer, t.name AS tier'
@@ -219,8 +239,12 @@ def test_jobs_from_before_can_be_read_as_well(empty_database):
             command.upgrade(config, "head")
         finally:
             config.attributes.pop("connection")
+        after = definitions(connection)
+        assert not any("standing(" in query for query in after.values())
+        assert columns_of(raw_connection(connection), "new") == before
         connection.commit()
     engine.dispose()
     with psycopg.connect(reader_url(empty_database)) as connection:
         cursor = connection.execute('SELECT * FROM results."it\'s old"')
         assert [column.name for column in cursor.description or ()] == ["row_no", "answer", "tier"]
+        connection.execute("SELECT * FROM new")
