@@ -1,0 +1,112 @@
+"""What the documentation tells to write and to type is what the program takes."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import click
+import jsonschema
+import pytest
+import yaml
+
+from cascade_batch.cli.main import cli
+from cascade_batch.engine.json_schemas import SchemaName, file_schema
+from cascade_batch.engine.yaml_source import YamlSource
+from cascade_batch.providers.scripted import script_from
+from tests.documents import PAGES, ROOT, Block, blocks, command_lines
+
+_PAGES = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+_OF_OTHERS = frozenset({"services", "apiVersion", "scrape_configs", "groups", "receivers"})
+"""Keys of YAML files that belong to other programs."""
+
+
+def parse(arguments: list[str]) -> None:
+    """Have a command's parser look at its arguments; nothing is run."""
+    command: click.Command = cli
+    context = click.Context(cli, info_name="cascade-batch")
+    while isinstance(command, click.Group):
+        _, rest, _ = command.make_parser(context).parse_args(list(arguments))
+        if not rest:
+            return
+        name, *arguments = rest
+        found = command.get_command(context, name)
+        if found is None:
+            raise click.UsageError(f"there is no command {name}")
+        command, context = found, click.Context(found, context, info_name=name)
+    options, rest, _ = command.make_parser(context).parse_args(list(arguments))
+    if rest:
+        raise click.UsageError(f"too many arguments: {rest}")
+    for parameter in command.params:
+        given = options.get(parameter.name or "")
+        if isinstance(parameter.type, click.Choice) and isinstance(given, str) and given.islower():
+            parameter.type.convert(given, parameter, context)
+
+
+@_PAGES
+def test_commands_exist_with_their_options(page: Any) -> None:
+    wrong = []
+    for where, arguments in command_lines(page):
+        if arguments and arguments[0].isupper():  # as in "cascade-batch COMMAND --help"
+            continue
+        try:
+            parse([argument for argument in arguments if argument != "…"])
+        except click.exceptions.NoArgsIsHelpError:
+            pass
+        except click.ClickException as error:
+            wrong.append(f"{where}: cascade-batch {' '.join(arguments)}: {error.format_message()}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["submit", "--budgett", "5"], ["tiers", "chek"], ["nothing"], ["status", "a", "b"]],
+)
+def test_commands_that_do_not_exist_are_found(arguments: list[str]) -> None:
+    with pytest.raises(click.ClickException):
+        parse(arguments)
+
+
+def faults_of(block: Block) -> list[str]:
+    """What is wrong with a YAML block as the kind of file that it is, by its keys."""
+    value = YamlSource(block.body, block.where).value
+    if isinstance(value, list):
+        value = {"tiers": value}
+    assert isinstance(value, dict), block.where
+    if _OF_OTHERS & set(value):
+        return []
+    if "models" in value:
+        script_from(value)
+        return []
+    kind: SchemaName = (
+        "tiers" if set(value) == {"tiers"} and isinstance(value["tiers"], list) else "job"
+    )
+    errors = jsonschema.Draft7Validator(file_schema(kind)).iter_errors(value)
+    return [f"{block.where}: {'.'.join(map(str, error.path))}: {error.message}" for error in errors]
+
+
+@_PAGES
+def test_yaml_is_what_the_readers_of_files_take(page: Any) -> None:
+    wrong: list[str] = []
+    for block in blocks(page):
+        if block.language == "yaml":
+            try:
+                wrong += faults_of(block)
+            except (yaml.YAMLError, ValueError) as error:
+                wrong.append(f"{block.where}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+@_PAGES
+def test_python_compiles(page: Any) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.body, block.where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_blocks_are_found_with_their_language_and_title() -> None:
+    found = [block for page in PAGES for block in blocks(page)]
+    assert sum(block.language == "bash" for block in found) > 10
+    assert sum(block.language == "yaml" for block in found) > 15
+    assert {"tiers.yaml", "job.yaml"} <= {block.title for block in found}
+    assert sum(len(list(command_lines(page))) for page in PAGES) > 80
