@@ -3,26 +3,29 @@
     python -m benchmarks.pilot [--seeds 5] [--rows 200]
 
 For each recorded set a pilot asks some rows of a job on every tier, in memory; the frontier is drawn from it
-alone; then the whole job runs at several budgets with the pilot's answers in it, as it does when they are
-taken from the cache. Told are how often the 90 % interval at the job's budget held what it came to, and the
-mean distance of the middle from that.
+alone; then the whole job runs at several budgets. Told are how often the 90 % interval at the job's budget
+held what it came to, and the mean distance of the middle from that.
 """
 
 from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from itertools import product, repeat
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.recordings import load
 from benchmarks.rig import record
-from cascade_batch.policy import Action, JobView, Reason, Wave, choose_answers, plan_wave
+from cascade_batch.policy import Action, JobView, Reason, Wave, choose_answers
 from cascade_batch.policy.pilot import Prediction, pilot_rows, predict
-from cascade_batch.replay.labels import draw_word, parse_regime
+from cascade_batch.policy.view import UNKNOWN
+from cascade_batch.replay.labels import parse_regime
+from cascade_batch.replay.planner import ProductPlanner
 from cascade_batch.replay.recorded import RecordedSet, read_set, sample_rows
 from cascade_batch.replay.score import budget_range
 from cascade_batch.replay.simulate import TierNos, simulate
@@ -35,47 +38,79 @@ BUDGETS = (2, 6, 10, 15)
 """Places in a row of twenty."""
 
 
-class _Piloted:
-    """The planner of a job that begins with what a pilot bought."""
+class _Pilot:
+    """Asks its rows on every tier, and nothing else; keeps what it saw."""
 
-    def __init__(self, rows: int, seed: int, least_nanousd: int) -> None:
+    def __init__(self, rows: int, seed: int) -> None:
         self._rows = rows
-        self._pilot: NDArray[np.intp] = np.empty(0, np.intp)
         self._seed = seed
-        self._least_nanousd = least_nanousd
-        self.prediction: Prediction | None = None
+        self.seen: JobView | None = None
 
     def plan(self, view: JobView, wave: int) -> Wave:
-        n_tiers = view.shape[1]
-        if wave == 1:
-            self._pilot = pilot_rows(view.has_gold, self._rows, self._seed)
-        if wave <= n_tiers:
-            return self._of_pilot(view, wave - 1)
-        if self.prediction is None:
-            self.prediction = predict(
-                view,
-                rows=len(view.held),
-                least_nanousd=self._least_nanousd,
-                own_nanousd=None,
-                seed=self._seed,
-            )
-        return plan_wave(view, "auto", seed=self._seed, wave=wave - n_tiers)
+        self.seen = view
+        rows = pilot_rows(view.has_gold, self._rows, self._seed)
+        n = rows.size if wave <= view.shape[1] else 0
+        tier = np.full(n, wave - 1, np.int16)
+        return Wave(
+            row_no=rows[:n].astype(np.int32),
+            tier_no=tier,
+            action=np.full(n, Action.ANSWER, np.int8),
+            reason=np.full(n, Reason.PROBE, np.int8),
+            gain=np.zeros(n, np.float32),
+            expected_nanousd=view.worst_nanousd[rows[:n], tier],
+            draw_probability=np.full(n, n / len(view.held), np.float32),
+            price_of_money=0.0,
+        )
 
     def choose(self, view: JobView) -> TierNos:
         return choose_answers(view).tier_no
 
-    def _of_pilot(self, view: JobView, tier: int) -> Wave:
-        n = self._pilot.size
-        return Wave(
-            row_no=self._pilot.astype(np.int32),
-            tier_no=np.full(n, tier, np.int16),
-            action=np.full(n, Action.ANSWER, np.int8),
-            reason=np.full(n, Reason.PROBE, np.int8),
-            gain=np.zeros(n, np.float32),
-            expected_nanousd=view.worst_nanousd[self._pilot, tier],
-            draw_probability=np.full(n, n / len(view.held), np.float32),
-            price_of_money=0.0,
-        )
+
+def _foretold(view: JobView, least_nanousd: int, seed: int) -> Prediction:
+    """What the pilot's rows tell of a job of all rows: these come once more, without their answers."""
+    pilot = view.held.any(axis=1)
+    both = {
+        name: np.concatenate([value[pilot], nothing])
+        for name, nothing in _unanswered(view).items()
+        for value in (getattr(view, name),)
+    }
+    return predict(
+        replace(view, **both),
+        rows=len(view.held),
+        least_nanousd=least_nanousd,
+        own_nanousd=None,
+        seed=seed,
+    )
+
+
+def _unanswered(view: JobView) -> dict[str, NDArray[Any]]:
+    """All rows of a view, as they were before anything was asked."""
+    nothing = {
+        "held": False,
+        "barred": False,
+        "in_flight": False,
+        "verdict": UNKNOWN,
+        "gold": UNKNOWN,
+        "fits": False,
+        "truncated": False,
+        "confidence": np.nan,
+        "length": np.nan,
+        "value_key": 0,
+        "resampled": UNKNOWN,
+        "may_resample": False,
+        "unjudged": False,
+        "cost_nanousd": 0,
+    }
+    same = (
+        "has_gold",
+        "input_size",
+        "stratum",
+        "judge_nanousd",
+        "worst_nanousd",
+        "fence_nanousd",
+    )
+    empty = {name: np.full_like(getattr(view, name), value) for name, value in nothing.items()}
+    return {**empty, **{name: getattr(view, name) for name in same}}
 
 
 @cache
@@ -89,17 +124,17 @@ def _one(name: str, labels: str, seed: int, n_pilot: int) -> list[tuple[bool, fl
     rng = np.random.default_rng(seed)
     rows = sample_rows(set_, min(ROWS, len(set_)), rng)
     regime = parse_regime(labels)
-    # As the job will draw it.
-    has_gold = draw_word(regime, rows.score, np.random.default_rng((seed, 1))).has_gold
-    cost_nanousd = int(rows.cost_nanousd[pilot_rows(has_gold, n_pilot, seed)].sum())
     budgets = [int(budget) for budget in budget_range(rows, 20)]
+    pilot = _Pilot(n_pilot, seed)
+    simulate(rows, int(rows.cost_nanousd.sum()), regime, pilot, seed)
+    if pilot.seen is None:
+        raise RuntimeError("the pilot saw nothing")
+    prediction = _foretold(pilot.seen, budgets[0], seed)
     found = []
     for place in BUDGETS:
-        piloted = _Piloted(n_pilot, seed, budgets[0])
-        quality = simulate(rows, cost_nanousd + budgets[place], regime, piloted, seed).quality
-        if piloted.prediction is None:
-            raise RuntimeError("the pilot was not heard")
-        middle, low, high = piloted.prediction.at(budgets[place])
+        planner = ProductPlanner("auto", seed)
+        quality = simulate(rows, budgets[place], regime, planner, seed).quality
+        middle, low, high = prediction.at(budgets[place])
         found.append((low <= quality <= high, middle - quality, high - low))
     return found
 

@@ -60,7 +60,7 @@ def estimate(
 
     With --pilot, rows drawn at random are asked on every tier, in a job of their own with that budget:
     measured are accuracy (or agreement), prices and latencies, and told is what quality to expect of
-    the whole at which budget. The job that follows takes the pilot's answers over.
+    the whole at which budget, and which budget is enough.
 
     \b
     Examples:
@@ -189,7 +189,7 @@ def _show_pilot(heard: dict[str, Any], command: str) -> None:
     click.echo(f"  {command}")
     say(
         f"The pilot {heard['job']!r} asked {heard['rows']:,} rows for"
-        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}; these answers are not bought again."
+        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}."
     )
     if not heard["measured"]:
         say(

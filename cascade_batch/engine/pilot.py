@@ -1,7 +1,7 @@
 """A pilot: some rows of a job that is to come, asked on every tier, to say what the whole will come to.
 
 It is a job like any other, with a budget of its own, the policy `every` and a name that says what it is. Its
-requests are those that the whole job will make, so that what it bought need not be bought again.
+requests are those that the whole job will make, byte for byte.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LEAST_ROWS = 30
 _LIKELY_MARGIN = 1.3
 """Likely costs are guesses: a pilot plans with so much more."""
 _MOST_VIEW_ROWS = 20_000
-"""Rows that stand for a large job: enough that the pilot's are few among them."""
+"""Rows that stand for a large job."""
 _WIDTH = 1.645
 _LONGEST_BYTES = 63
 RULE = f"the least budget of which twice as much is expected to bring less than {WORTH_DOUBLING} quality"
@@ -133,7 +133,7 @@ def hear_pilot(
     view = _view_of_the_whole(spec, known, asked, found)
     prediction = predict(
         view,
-        rows=max(found.rows, len(asked)),
+        rows=found.rows,
         least_nanousd=found.minimum_budget_nanousd,
         own_nanousd=spec.budget_nanousd if has_budget else None,
         seed=spec.seed,
@@ -154,18 +154,15 @@ def hear_pilot(
 def _view_of_the_whole(
     spec: JobSpec, known: JobEvidence, asked: Sequence[SampledRow], found: Estimate
 ) -> JobView:
-    """Rows that stand for the job's: the pilot's with their answers, and others of the sample without any, as
-    often as it takes."""
-    n_asked = len(asked)
-    n_rows = max(min(found.rows, _MOST_VIEW_ROWS), n_asked)
-    ids = {id(row) for row in asked}
-    others = [row for row in found.sample if id(row) not in ids]
-    if len(others) != n_rows - n_asked:
-        draw = np.random.default_rng((spec.seed, 9)).integers(
-            0, len(others) or n_asked, n_rows - n_asked
-        )
-        others = [(others or asked)[no] for no in draw.tolist()]
+    """The pilot's rows with their answers, and rows without any that stand for the job's: the sample's,
+    as often as it takes."""
+    n_asked, n_others = len(asked), min(found.rows, _MOST_VIEW_ROWS)
+    others = found.sample
+    if len(others) != n_others:
+        draw = np.random.default_rng((spec.seed, 9)).integers(0, len(others), n_others)
+        others = [others[no] for no in draw.tolist()]
     rows = [*asked, *others]
+    n_rows = len(rows)
     groups: dict[bytes, int] = {}
 
     def whole(part: NDArray[Any], nothing: object) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade_batch.policy.evidence import evidence_of
 from cascade_batch.policy.fitting import fit
@@ -79,6 +80,7 @@ def draw_frontier(
     seed: int,
     n_budgets: int = 12,
     budgets: Amounts | None = None,
+    of: NDArray[np.intp] | None = None,
 ) -> Frontier:
     """Draw the frontier of a job.
 
@@ -89,12 +91,14 @@ def draw_frontier(
         n_budgets: How many budgets there are at least.
         budgets: The budgets, ascending, the job's among them; None: from all rows on the cheapest tier to all
             on the dearest and half as much again.
+        of: The rows that the job has; None: all. The others are learnt from, and cost nothing.
     """
     rng = np.random.default_rng((seed, 6))
     view = replace(view, in_flight=np.zeros_like(view.in_flight))
-    rows = np.sort(rng.permutation(len(view.held))[:_ROWS])
-    scale = len(view.held) / rows.size
-    spent = int(view.cost_nanousd.sum())
+    of = np.arange(len(view.held)) if of is None else of
+    rows = np.sort(of[rng.permutation(of.size)[:_ROWS]])
+    scale = of.size / rows.size
+    spent = int(view.cost_nanousd[of].sum())
     outlook = Outlook(view, seed, rows=rows)
     if budgets is None:
         budgets = _budgets(outlook, scale, budget_nanousd, n_budgets)
@@ -102,7 +106,7 @@ def draw_frontier(
     residue, residue_sd, labelled = _residue(view, rng)
     spread = _spread(view, outlook, curve, budgets, spent, rng)
     quality = np.clip(curve.quality + residue, 0.0, 1.0)
-    chance = quality * (1.0 - quality) / len(view.held)
+    chance = quality * (1.0 - quality) / of.size
     ahead = np.where(budgets < spent, 1.0, 1.0 - spent / np.maximum(budgets, 1))
     unmodelled = _MODEL_SD + _MODEL_SD_AHEAD * ahead
     deviation = _WIDTH * np.sqrt(spread**2 + residue_sd**2 + chance + unmodelled**2)

@@ -1,7 +1,7 @@
 """What a pilot foretells: the frontier of the job that is still to come.
 
-A pilot asked some rows on every tier. The frontier is that of the whole job with those rows in it, drawn as
-if the job had begun with them; what the pilot has cost is taken off, as its answers are there.
+A pilot asked some rows on every tier. The frontier is that of a job that begins with no answer, and with all
+that the pilot has taught.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Prediction:
     """What a job of so much money is expected to come to; B budgets, ascending.
 
     Attributes:
-        budget_nanousd: [B] budgets of the job, beyond what the pilot has cost.
+        budget_nanousd: [B] budgets of the job; what the pilot has cost is no part of them.
         quality: [B] expected mean quality of all rows' final answers.
         low: [B] lower end of the 90 % interval.
         high: [B] upper end.
@@ -73,18 +73,19 @@ def predict(
     """Foretell a job.
 
     Args:
-        view: Rows that stand for the job's, in which the pilot's hold their answers and the others none.
+        view: The pilot's rows with their answers, and rows without any that stand for the job's.
         rows: Rows of the job.
         least_nanousd: The least budget that the job may have.
         own_nanousd: A budget to look at among others; None: none.
         seed: The job's seed.
     """
-    scale = rows / len(view.held)
-    spent = int(view.cost_nanousd.sum())
-    budgets = _budgets(view, scale, least_nanousd, own_nanousd)
-    # None that is spent already: those the frontier would draw for a job without the pilot.
-    drawn = spent + np.ceil(budgets / scale).astype(np.int64)
-    frontier = draw_frontier(view, budget_nanousd=int(drawn[0]), seed=seed, budgets=drawn)
+    to_come = np.flatnonzero(~view.held.any(axis=1))
+    scale = rows / to_come.size
+    budgets = _budgets(view, to_come, scale, least_nanousd, own_nanousd)
+    drawn = np.ceil(budgets / scale).astype(np.int64)
+    frontier = draw_frontier(
+        view, budget_nanousd=int(drawn[0]), seed=seed, budgets=drawn, of=to_come
+    )
     quality, low, high = frontier.quality, frontier.low, frontier.high
     if view.labels == Labels.CHECK:
         seen = _best_seen(view) / max(float(frontier.quality[-1]), 1e-9)
@@ -106,9 +107,11 @@ def predict(
     )
 
 
-def _budgets(view: JobView, scale: float, least: int, own: int | None) -> Amounts:
+def _budgets(
+    view: JobView, to_come: NDArray[np.intp], scale: float, least: int, own: int | None
+) -> Amounts:
     """From the least that the job may have to all rows on the dearest tier and half as much again."""
-    cost = expected_costs(view).sum(axis=0) + view.judge_nanousd.sum()
+    cost = (expected_costs(view) + view.judge_nanousd[:, None])[to_come].sum(axis=0)
     most = max(float(cost.max()) * scale * 1.5, 4.0 * least, 2.0 * (own or 0), 2.0)
     even = np.geomspace(max(least, 1), most, N_BUDGETS).astype(np.int64)
     even[0] = least

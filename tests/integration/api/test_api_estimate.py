@@ -1,34 +1,47 @@
-"""What a job would come to, asked from Python."""
+"""What a job would come to, asked from Python as docs/estimate.md tells."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 import pytest
 
 import cascade_batch
 from cascade_batch.errors import UsageError
 
-ROWS = [
-    {
-        "headline": f"Gold {('jumps', 'falls', 'rests')[no % 3]} {no}",
-        "label": ("up", "down", "none")[no % 3],
-    }
-    for no in range(40)
-]
-JOB = {"prompt": "{{ headline }}", "output": {"choices": ["up", "down", "none"]}, "gold": "label"}
+PAGE = Path(__file__).parents[3] / "docs" / "estimate.md"
+WORDS, LABELS = ("jumps", "falls", "rests"), ("up", "down", "none")
+ROWS = pd.DataFrame(
+    [{"headline": f"Gold {WORDS[no % 3]} {no}", "label": LABELS[no % 3]} for no in range(40)]
+)
 
 
-def test_an_estimate_needs_no_service_and_a_pilot_measures(folder):
-    found = cascade_batch.estimate(ROWS, **JOB)
-    heard = cascade_batch.estimate(ROWS, pilot=0.05, progress=False, **JOB)
+def test_the_page_on_estimates_tells_the_truth(folder):
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+    names: dict[str, Any] = {"cascade_batch": cascade_batch, "df": ROWS}
 
-    assert (found["rows"], found["pilot"]) == (40, None)
+    exec(block, names)
+
+    found, job = names["found"], names["job"]
+    heard = found["pilot"]
+    assert found["rows"] == heard["rows"] == 40
     assert 0 < found["minimum_budget_usd"] < found["tiers"]["large"]["worst_case_usd"]
-    assert heard["pilot"]["tiers"]["small"]["accuracy"] == 1
-    assert heard["pilot"]["spent_usd"] <= 0.05
-    assert heard["pilot"]["recommended"]["budget_usd"] >= found["minimum_budget_usd"]
-    assert cascade_batch.job(heard["pilot"]["job"]).status == "finished"
+    assert heard["tiers"]["small"]["accuracy"] == 1
+    assert heard["spent_usd"] <= 0.10
+    assert heard["recommended"]["budget_usd"] >= found["minimum_budget_usd"]
+    assert cascade_batch.job(heard["job"]).status == "finished"
+    assert (job.wait(progress=False).results()["answer"] == ROWS["label"]).all()
+
+
+def test_an_estimate_needs_no_service_and_no_budget(folder):
+    found = cascade_batch.estimate(ROWS, prompt="{{ headline }}", gold="label")
+
+    assert (found["budget_usd"], found["pilot"]) == (None, None)
 
 
 def test_what_is_no_amount_is_told(folder):
     with pytest.raises(UsageError, match="pilot"):
-        cascade_batch.estimate(ROWS, pilot="much", **JOB)
+        cascade_batch.estimate(ROWS, prompt="{{ headline }}", pilot="much")

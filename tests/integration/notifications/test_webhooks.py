@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +165,20 @@ def test_a_dead_receiver_is_given_up_and_shown_and_the_job_goes_on(bench: Bench,
     assert outbox["target"] == "http://127.0.0.1:9/…"
     assert (outbox["waiting"], outbox["given_up"]) == (0, 1)
     assert "no connection" in outbox["error"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "cascade_batch", "status", job],
+        env={
+            **os.environ,
+            "CASCADE_DATABASE_URL": bench.database_url,
+            "CASCADE_REDIS_URL": "redis://127.0.0.1:9",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{outbox['target']} did not take 1 message: no connection" in " ".join(
+        shown.stdout.split()
+    )
     control.resume_job(bench.engine, job, bench.messages)
     assert bench.state(job) == "running"
 
