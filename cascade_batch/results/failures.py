@@ -37,7 +37,9 @@ _MISSING = f"""
 WITH failed AS ({FAILED})
 SELECT (coalesce((SELECT sum((SELECT min(w) FROM unnest(r.worst_nanousd) w))
                     FROM failed f JOIN cascade_store.row r ON r.job_id = %(job)s AND r.row_no = f.row_no
-                   WHERE f.reason = 'money'), 0)
+                   WHERE f.reason = 'money'
+                     AND NOT EXISTS (SELECT FROM cascade_store.follower w
+                                      WHERE w.job_id = %(job)s AND w.row_no = f.row_no)), 0)
         - b.budget_nanousd + b.spent_nanousd + b.at_risk_nanousd + b.reserved_nanousd
         + b.overrun_nanousd)::bigint
   FROM cascade_store.balance b WHERE b.job_id = %(job)s
@@ -81,7 +83,7 @@ def failure_groups(connection: sa.Connection, job_id: int) -> list[FailureGroup]
 
 def missing_money(connection: sa.Connection, job_id: int) -> int:
     """Nano-dollars to add so that every row that the money did not reach can be asked, at worst case on its
-    cheapest tier; 0 if what is free will do."""
+    cheapest tier; 0 if what is free will do. Rows that follow another one cost nothing."""
     found = raw_connection(connection).execute(_MISSING, {"job": job_id}).fetchone()
     return max(int(str(found[0])), 0) if found else 0
 
