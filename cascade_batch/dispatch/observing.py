@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from billiard.util import get_logger as get_pool_logger
 from celery import signals
 
 from cascade_batch.engine.plan import Planned
@@ -68,6 +69,8 @@ def observed_plan(job: str) -> Iterator[SeenPlan]:
 def _set_up_logging(loglevel: int | str | None = None, **_: object) -> None:
     """Celery leaves logging alone where somebody answers this."""
     set_up_logging(level=loglevel or "INFO", log_format=settings().log_format)
+    # The pool says there whose child died, and would say it in a format of its own.
+    get_pool_logger().propagate = True
     if logging.getLogger().level == logging.INFO:
         # A task is no news: what it did is said chunk by chunk, and Flower shows the rest.
         for name in ("celery.worker.strategy", "celery.app.trace"):

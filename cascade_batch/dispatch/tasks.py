@@ -48,7 +48,9 @@ def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
         if summary.slice_over:
             again = ChunkNotice(chunk_id=chunk, job=job, tier=tier, rows=rows)
             _publisher().publish_chunks([again])
-    return f"{summary.chunks} chunks, {summary.calls} calls"
+    if not summary.calls:
+        return "nothing left to do"
+    return f"{_counted(summary.chunks, 'chunk')} done, {_counted(summary.calls, 'call')}"
 
 
 # A planner that dies (of memory, say) would die of the same message at once, and again: the sweeper
@@ -63,7 +65,15 @@ def plan_job(*, job: str) -> str:
         return "deleted"
     if planned is None:
         return "nothing to decide"
-    return "finished" if planned.finished else f"wave {planned.wave}: {planned.purchases} rows"
+    return (
+        "finished"
+        if planned.finished
+        else f"wave {planned.wave}: {_counted(planned.purchases, 'purchase')}"
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @signals.worker_shutting_down.connect
@@ -73,6 +83,8 @@ def _shutting_down(**_: object) -> None:
 
 @signals.worker_process_shutdown.connect
 def _process_shutdown(**_: object) -> None:
-    if _runtime.cache_info().currsize:
-        _runtime().close()
-    close_observer()
+    try:
+        if _runtime.cache_info().currsize:
+            _runtime().close()
+    finally:
+        close_observer()

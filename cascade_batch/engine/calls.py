@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.chunk_rows import RowTask
 from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.errors import CascadeError
-from cascade_batch.monitoring.observer import Story
+from cascade_batch.monitoring.observer import EndedCall
 from cascade_batch.providers import Providers, worst_case_nanousd
 from cascade_batch.providers.limits import GateClosedError, Gates, TierGate
 
@@ -45,6 +46,7 @@ class _Sending:
     gate: TierGate
     has_started: bool = False
     is_sent: bool = False
+    sent_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Calls:
     providers: Providers
     gates: Gates
     chunks: dict[int, OpenChunk]
-    ended: list[tuple[Story, Outcome]] | None = None
+    ended: list[EndedCall] | None = None
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     fatal: dict[int, str] = field(default_factory=dict)
     outages: dict[int, str] = field(default_factory=dict)
@@ -169,7 +171,8 @@ class Calls:
         except GateClosedError:
             chunk.stop()
             return None
-        if not chunk.may_send(asyncio.get_running_loop().time()):
+        sending.sent_at = asyncio.get_running_loop().time()
+        if not chunk.may_send(sending.sent_at):
             gate.give_back(permit)
             return None
         sending.is_sent = True
@@ -202,7 +205,7 @@ class Calls:
         chunk, task, gate = sending.chunk, sending.task, sending.gate
         self.ended_since_turn += 1
         if self.ended is not None and sending.is_sent:
-            self.ended.append((chunk.story, outcome))
+            self.ended.append((chunk.story, outcome, sending.sent_at, time.monotonic()))
         if chunk.is_lost:
             return
         if isinstance(outcome, Answered):

@@ -121,5 +121,5 @@ def notice(job: str, chunk_id: int, chunk: ChunkValues) -> ChunkNotice:
     if chunk["row_nos"] is None:
         rows = f"{chunk['row_from']}-{chunk['row_to'] - 1}"
     else:
-        rows = f"{chunk['row_count']} rows of {chunk['row_from']}-{chunk['row_to'] - 1}"
+        rows = f"{chunk['row_count']} of {chunk['row_from']}-{chunk['row_to'] - 1}"
     return ChunkNotice(chunk_id=chunk_id, job=job, tier=chunk["tier_name"], rows=rows)

@@ -24,7 +24,7 @@ from cascade_batch.store.engine import make_engine
 
 logger = logging.getLogger(__name__)
 
-KEPT_S = 5.0
+KEPT_S = 2.0
 """Prometheus asks every 15 seconds; several of them, or an impatient one, cost no more than this."""
 _TIMEOUT = "SET LOCAL statement_timeout = '5s'"
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import psutil
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,7 +24,8 @@ from cascade_batch.monitoring.meter import Deltas, Key
 JOBS_STAY_S = 900.0
 """Series of a job that nothing was heard of for so long disappear."""
 GAUGES_STAY_S = 120.0
-"""What a process said of its gates counts for so long: above the longest time that a breaker is open."""
+"""What a process said of its gates counts for so long, while it lives: above the longest time that a breaker
+is open."""
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
@@ -36,8 +38,13 @@ class _Series:
 class Figures(Collector):
     """Adds up what processes send. For several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        is_alive: Callable[[int], bool] = psutil.pid_exists,
+    ) -> None:
         self._clock = clock
+        self._is_alive = is_alive
         self._lock = threading.Lock()
         self._series: dict[Key, _Series] = {}
         self._gauges: dict[tuple[int, Key], _Series] = {}
@@ -80,8 +87,10 @@ class Figures(Collector):
         for key in [k for k, s in self._series.items() if now > s.at + JOBS_STAY_S]:
             if "job" in _BY_NAME[key[0]].labels:
                 del self._series[key]
-        for old in [k for k, s in self._gauges.items() if now > s.at + GAUGES_STAY_S]:
-            del self._gauges[old]
+        gone = {pid for pid in {pid for pid, _ in self._gauges} if not self._is_alive(pid)}
+        for old, series in list(self._gauges.items()):
+            if old[0] in gone or now > series.at + GAUGES_STAY_S:
+                del self._gauges[old]
 
 
 def _families(values: dict[Key, list[float]]) -> Iterator[Family]:

@@ -111,17 +111,29 @@ class _Masking(structlog.stdlib.ProcessorFormatter):
         self, render: list[Processor], shared: list[Processor], secrets: Iterable[str]
     ) -> None:
         super().__init__(processors=render, foreign_pre_chain=shared)
-        # Longest first: a secret may begin with another one.
-        known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
-        self._known = [form for secret in known for form in {secret, _escaped(secret)}]
+        self._known = _forms(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for secret in self._known:
-            line = line.replace(secret, MASK)
-        for shape, instead in _SHAPES:
-            line = shape.sub(instead, line)
-        return line
+        return _masked(super().format(record), self._known)
+
+
+def masked(text: str) -> str:
+    """The text without the secrets of the environment, and without what looks like one."""
+    return _masked(text, _forms(_secrets_of_the_environment()))
+
+
+def _masked(text: str, known: Iterable[str]) -> str:
+    for secret in known:
+        text = text.replace(secret, MASK)
+    for shape, instead in _SHAPES:
+        text = shape.sub(instead, text)
+    return text
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    # Longest first: a secret may begin with another one.
+    known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    return [form for secret in known for form in {secret, _escaped(secret)}]
 
 
 def _only_ours(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

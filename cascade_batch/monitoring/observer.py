@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cascade_batch.domain.answer import Answered, Outcome, Refused
 from cascade_batch.domain.money import NANOUSD_PER_USD
@@ -22,7 +22,7 @@ from cascade_batch.monitoring.catalogue import LATENCY_BOUNDS_S
 from cascade_batch.monitoring.channel import Shipper
 from cascade_batch.monitoring.logs import context_with
 from cascade_batch.monitoring.meter import Meter
-from cascade_batch.monitoring.tracing import MOST_ANSWERS, MOST_ERRORS, Tracing
+from cascade_batch.monitoring.tracing import MOST_ANSWERS, MOST_ERRORS, Tracing, mark_failed
 from cascade_batch.providers.limits import BreakerState, GateStatus, TierGate
 
 if TYPE_CHECKING:
@@ -50,8 +50,16 @@ class Story:
     lost: int = 0
     spent_nanousd: int = 0
     span: Span | None = None
-    answer_events: int = 0
-    error_events: int = 0
+    answer_spans: int = 0
+    error_spans: int = 0
+
+    def names(self) -> dict[str, str | int]:
+        """What its spans are found by."""
+        return {
+            "cascade.job": self.job,
+            "cascade.tier": self.tier,
+            "cascade.chunk": self.chunk_id,
+        }
 
     def add(self, turn: ChunkTurn) -> None:
         """What a turn settled."""
@@ -74,6 +82,10 @@ class Story:
         }
 
 
+EndedCall = tuple[Story, Outcome, float, float]
+"""A call's chunk, what came of it, and when it was sent and had ended (by the monotonic clock)."""
+
+
 @dataclass(slots=True)
 class _Tally:
     """Calls of one chunk that were answered in one turn."""
@@ -94,7 +106,7 @@ class Observer:
 
     shipper: Shipper | None = None
     tracing: Tracing | None = None
-    ended: list[tuple[Story, Outcome]] | None = field(init=False)
+    ended: list[EndedCall] | None = field(init=False)
     _paused_until: dict[str, float] = field(default_factory=dict)
     _gates_at: float = 0.0
     _tiers: set[str] = field(default_factory=set)
@@ -108,16 +120,8 @@ class Observer:
         context = context_with(job=job, tier=tier, chunk=lease.chunk_id)
         story = Story(job, tier, lease.chunk_id, rows, context, time.monotonic())
         if self.tracing is not None:
-            what: dict[str, str | int] = {
-                "job": job,
-                "tier": tier,
-                "chunk": lease.chunk_id,
-                "rows": rows,
-                "wave": lease.wave,
-            }
-            story.span = self.tracing.start(
-                f"chunk {tier}", {f"cascade.{k}": v for k, v in what.items()}
-            )
+            what = {**story.names(), "cascade.rows": rows, "cascade.wave": lease.wave}
+            story.span = self.tracing.start(f"chunk {tier}", what)
         return story
 
     def turned(self, seconds: float) -> None:
@@ -137,6 +141,8 @@ class Observer:
         if story.span is not None:
             story.span.set_attributes({f"cascade.{name}": value for name, value in figures.items()})
             story.span.set_attribute("cascade.end", end)
+            if end == "lost":
+                mark_failed(story.span, "the lease went to somebody else")
             story.span.end()
         if self.shipper is not None:
             self.shipper.meter.add(names.CHUNKS, 1, story.job, story.tier, end)
@@ -202,17 +208,18 @@ class Observer:
         if not ended:
             return
         if self.tracing is not None:
-            for story, outcome in ended:
-                _note_call(story, outcome)
+            clock_s = time.time() - time.monotonic()
+            for call in ended:
+                _note_call(self.tracing, call, clock_s)
         if self.shipper is not None:
             _count_calls(self.shipper.meter, ended)
         ended.clear()
 
 
-def _count_calls(meter: Meter, ended: list[tuple[Story, Outcome]]) -> None:
+def _count_calls(meter: Meter, ended: list[EndedCall]) -> None:
     tallies: dict[Story, _Tally] = {}
     bins: dict[str, list[float]] = {}
-    for story, outcome in ended:
+    for story, outcome, _, _ in ended:
         if not isinstance(outcome, Answered):
             is_refused = isinstance(outcome, Refused)
             kind = outcome.kind.value if isinstance(outcome, Refused) else outcome.reason
@@ -242,30 +249,34 @@ def _count_calls(meter: Meter, ended: list[tuple[Story, Outcome]]) -> None:
         meter.add(names.TOKENS, tally.output_tokens, *of, "output")
 
 
-def _note_call(story: Story, outcome: Outcome) -> None:
-    span = story.span
-    if span is None or not span.is_recording():
+def _note_call(tracing: Tracing, ended: EndedCall, clock_s: float) -> None:
+    """Make a span of a call. `clock_s`: what is added to the monotonic clock for the time of day."""
+    story, outcome, sent_at, ended_at = ended
+    if story.span is None or not story.span.is_recording():
         return
-    what: dict[str, Any]
+    what: dict[str, str | int | float] = {**story.names(), "cascade.outcome": "answered"}
+    trouble: str | None = None
     if isinstance(outcome, Answered):
-        story.answer_events += 1
+        story.answer_spans += 1
         every = max(story.rows // MOST_ANSWERS, 1)
-        if story.answer_events % every or story.answer_events > every * MOST_ANSWERS:
+        if story.answer_spans % every or story.answer_spans > every * MOST_ANSWERS:
             return
-        reply = outcome.reply
-        what = {"outcome": "answered", "latency_ms": reply.latency_ms}
-        if reply.usage is not None:
-            what |= {
-                "input_tokens": reply.usage.input_tokens,
-                "output_tokens": reply.usage.output_tokens,
-            }
+        usage = outcome.reply.usage
+        if usage is not None:
+            what["cascade.input_tokens"] = usage.input_tokens
+            what["cascade.output_tokens"] = usage.output_tokens
     else:
-        story.error_events += 1
-        if story.error_events > MOST_ERRORS:
+        story.error_spans += 1
+        if story.error_spans > MOST_ERRORS:
             return
+        trouble = outcome.message
         if isinstance(outcome, Refused):
-            what = {"outcome": "refused", "kind": outcome.kind.value, "status": outcome.status or 0}
+            what |= {"cascade.outcome": "refused", "cascade.kind": outcome.kind.value}
+            if outcome.status is not None:
+                what["http.response.status_code"] = outcome.status
         else:
-            what = {"outcome": "unknown", "kind": outcome.reason}
-        what["message"] = outcome.message
-    span.add_event("call", {f"cascade.{name}": value for name, value in what.items()})
+            what |= {"cascade.outcome": "unknown", "cascade.kind": outcome.reason}
+    # A loop's clock is that of its last round: a call may seem to be older than its chunk.
+    began_at = max(sent_at, story.started_at)
+    of_day = int((began_at + clock_s) * 1e9), int((ended_at + clock_s) * 1e9)
+    tracing.note(f"call {story.tier}", what, within=story.span, times_ns=of_day, trouble=trouble)

@@ -1,4 +1,4 @@
-"""Traces, if they are switched on: a span for each chunk, with some of its calls as events.
+"""Traces, if they are switched on: a span for each chunk, and within it one for some of its calls.
 
 Switched on by OpenTelemetry's own variables: OTEL_EXPORTER_OTLP_ENDPOINT (or …_TRACES_ENDPOINT), or
 OTEL_TRACES_EXPORTER=otlp or console; the SDK reads the others (service name, headers, sampler). Needs
@@ -12,6 +12,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from cascade_batch.monitoring.logs import masked
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_ANSWERS = 32
-"""Answered calls per chunk that become events: a sample, spread over the chunk."""
+"""Answered calls per chunk that become spans: a sample, spread over the chunk."""
 MOST_ERRORS = 64
 """Calls per chunk without an answer that do."""
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -39,9 +41,41 @@ class Tracing:
         """Begin a span; whether it is kept is for the sampler to say."""
         return self._tracer.start_span(name, attributes=attributes)
 
+    def note(
+        self,
+        name: str,
+        attributes: Attributes,
+        *,
+        within: Span,
+        times_ns: tuple[int, int],
+        trouble: str | None,
+    ) -> None:
+        """Add a span of what is over, below another one.
+
+        Args:
+            times_ns: When it began and ended, since 1970.
+            trouble: What went wrong; None: nothing.
+        """
+        from opentelemetry.trace import set_span_in_context
+
+        began_ns, ended_ns = times_ns
+        span = self._tracer.start_span(
+            name, set_span_in_context(within), attributes=attributes, start_time=began_ns
+        )
+        if trouble is not None:
+            mark_failed(span, trouble)
+        span.end(ended_ns)
+
     def close(self) -> None:
         """Send what is left."""
         self._provider.shutdown()
+
+
+def mark_failed(span: Span, why: str) -> None:
+    """Say that what the span stands for went wrong; keys that a provider quotes are masked."""
+    from opentelemetry.trace import Status, StatusCode
+
+    span.set_status(Status(StatusCode.ERROR, masked(why)))
 
 
 def tracing_from_environment() -> Tracing | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from celery import Celery
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -30,6 +32,7 @@ from tests.integration.engine.bench import AT_WORK, Bench
 ROOT = Path(__file__).parents[3]
 ROWS = 90
 JOB = "watched job"
+LATER = "later job"
 SECRET = "sk-canary-51d2c84b60aa"
 SCRIPT = """\
 seed: 1
@@ -61,10 +64,20 @@ class _Collector(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class Seen:
-    """What an operator sees of the job: its status, both pages, both logs, and what the collector got."""
+    """What an operator sees of the job: its status, both pages, both logs, what the collector got, and what
+    Flower gets. `later`: after both children of the worker were replaced, and had a job of their own.
+
+    Attributes:
+        left_files: What the worker left in its folder for temporary files.
+        events: Celery's, of tasks.
+    """
 
     status: dict[str, Any]
     samples: list[Sample]
+    later_status: dict[str, Any]
+    later: list[Sample]
+    left_files: list[Path]
+    events: list[dict[str, Any]]
     worker_log: str
     sweeper_log: str
     requests: list[ExportTraceServiceRequest]
@@ -118,6 +131,7 @@ def seen(
     """One job from start to end."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "script.yaml").write_text(SCRIPT)
+    (folder / "tmp").mkdir()
     ports = free_port(), free_port()
     watched = {
         "CASCADE_LOG_FORMAT": "json",
@@ -129,9 +143,10 @@ def seen(
     with (
         spawn_provider(folder / "script.yaml") as provider,
         worker_process(
-            folder, fresh_database, redis_url, "--tiers=small,large", "--control",
-            **watched, CASCADE_METRICS_PORT=str(ports[0]),
+            folder, fresh_database, redis_url, "--tiers=small,large", "--control", "--concurrency=2",
+            **watched, CASCADE_METRICS_PORT=str(ports[0]), TMPDIR=str(folder / "tmp"),
         ) as worker,
+        _flowers_events(make_app(redis_url)) as events,
         _sweeper(folder / "sweeper.txt", services | watched | {"CASCADE_METRICS_PORT": str(ports[1])}),
     ):  # fmt: skip
         tiers = [
@@ -139,29 +154,66 @@ def seen(
             for name in ("small", "large")
         ]
         rows = [{"text": f"row {n}"} for n in range(ROWS)] + [{"text": "poison"}]
-        bench.submit(tiers, rows, name=JOB, chunk_rows=30)
-        until(lambda: bench.state(JOB) not in AT_WORK, worker.log)
-        status = bench.status(JOB)
-        samples: list[Sample] = []
 
-        def is_all_told() -> bool:
-            """What a child counted arrives within a second, what the database knows within some."""
-            samples[:] = [sample for port in ports for sample in scrape(port)]
-            answers = sum(tier["answers"] for tier in status["tiers"].values())
-            return (
-                total(samples, "cascade_batch_calls_total", outcome="answered") == answers
-                and total(samples, "cascade_batch_plans_total", outcome="finished") == 1
-                and total(samples, "cascade_batch_jobs", state="finished") == 1
-            )
+        def watch(name: str, finished: int) -> tuple[dict[str, Any], list[Sample]]:
+            bench.submit(tiers, rows, name=name, chunk_rows=30)
+            until(lambda: bench.state(name) not in AT_WORK, worker.log)
+            status = bench.status(name)
+            samples: list[Sample] = []
 
-        until(is_all_told, lambda: "\n".join(map(str, samples)))
+            def is_all_told() -> bool:
+                """What a child counted arrives within a second, what the database knows within some."""
+                samples[:] = [sample for port in ports for sample in scrape(port)]
+                answers = sum(tier["answers"] for tier in status["tiers"].values())
+                answered = {"job": name, "outcome": "answered"}
+                return (
+                    total(samples, "cascade_batch_calls_total", **answered) == answers
+                    and total(samples, "cascade_batch_plans_total", outcome="finished") == finished
+                    and total(samples, "cascade_batch_jobs", state="finished") == finished
+                )
+
+            until(is_all_told, lambda: "\n".join(map(str, samples)))
+            return status, samples
+
+        status, samples = watch(JOB, 1)
+        first = set(worker.children)
+        for child in first:
+            os.kill(child, signal.SIGKILL)
+        until(lambda: len(set(worker.children) - first) == len(first), worker.log)
+        later_status, later = watch(LATER, 2)
         worker.ask_to_stop()
         until(lambda: worker.exit_code is not None, worker.log)
         worker_log = worker.log()
     bench.engine.dispose()
     return Seen(
-        status, samples, worker_log, (folder / "sweeper.txt").read_text(), _Collector.requests
+        status=status,
+        samples=samples,
+        later_status=later_status,
+        later=later,
+        left_files=list((folder / "tmp").rglob("*")),
+        events=events,
+        worker_log=worker_log,
+        sweeper_log=(folder / "sweeper.txt").read_text(),
+        requests=_Collector.requests,
     )
+
+
+@contextlib.contextmanager
+def _flowers_events(app: Celery) -> Iterator[list[dict[str, Any]]]:
+    """Of tasks, as they come."""
+    events: list[dict[str, Any]] = []
+    with app.connection_for_read() as connection:
+
+        def note(event: dict[str, Any]) -> None:
+            if event["type"].startswith("task-"):
+                events.append(event)
+
+        receiver = app.events.Receiver(connection, handlers={"*": note})
+        thread = threading.Thread(target=receiver.capture, kwargs={"wakeup": False})
+        thread.start()
+        yield events
+        receiver.should_stop = True
+        thread.join()
 
 
 @contextlib.contextmanager

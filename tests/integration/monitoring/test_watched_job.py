@@ -6,10 +6,19 @@ import json
 import re
 from pathlib import Path
 
-from .conftest import JOB, ROWS, SECRET, Seen
+import yaml
 
-GRAFANA = Path(__file__).parents[3] / "workers" / "grafana"
-_NAME = re.compile(r"\bcascade_batch_\w+")
+from cascade_batch.monitoring.catalogue import METRICS, PREFIX
+
+from .conftest import JOB, LATER, ROWS, SECRET, Seen, total
+from .promql import labels_of, names_of, read
+
+ROOT = Path(__file__).parents[3]
+GRAFANA = ROOT / "workers" / "grafana"
+DOCS = ROOT / "docs" / "monitoring.md"
+_ROW = re.compile(r"^\| `(cascade_batch_\w+)` \| ([^|]*?) \|", re.MULTILINE)
+_LEGEND = re.compile(r"\{\{(\w+)\}\}")
+_VALUES = re.compile(r"label_values\((\w+), (\w+)\)")
 
 
 def test_figures_agree_with_the_status(seen: Seen):
@@ -57,18 +66,91 @@ def test_labels_are_few_and_units_are_base_units(seen: Seen):
     assert not [s.name for s in seen.samples if re.search(r"_(ms|cents|nanousd|minutes)\b", s.name)]
 
 
-def test_the_dashboard_shows_only_what_exists(seen: Seen):
-    shown = {sample.name for sample in seen.samples}
-    text = (GRAFANA / "dashboard.json").read_text()
-    dashboard = json.loads(text)
-    used = set(_NAME.findall(text))
+def test_totals_are_right_after_children_were_replaced_and_no_file_is_left(seen: Seen):
+    answered = "cascade_batch_calls_total"
 
-    assert len(used) > 20
-    assert used - shown == set()
+    for status, name in ((seen.status, JOB), (seen.later_status, LATER)):
+        for tier, told in status["tiers"].items():
+            of = {"job": name, "tier": tier}
+            assert total(seen.later, answered, **of, outcome="answered") == told["answers"]
+            assert total(seen.later, "cascade_batch_spent_usd_total", **of) == told["spent_usd"]
+        assert total(seen.later, "cascade_batch_rows_answered_total", job=name) == ROWS
+    assert total(seen.later, "cascade_batch_call_latency_seconds_count") == total(
+        seen.later, answered, outcome="answered"
+    )
+    assert total(seen.later, "cascade_batch_calls_in_flight") == 0
+    assert not seen.left_files
+
+
+def test_every_metric_is_shown_and_documented_with_its_labels(seen: Seen):
+    known = {name for metric in METRICS for name in names_of(metric)}
+    documented = dict(_ROW.findall(DOCS.read_text()))
+
+    assert {s.name for s in seen.samples if s.name.startswith(PREFIX)} == known
+    assert documented == {
+        metric.name: ", ".join(f"`{name}`" for name in metric.labels) for metric in METRICS
+    }
+
+
+def test_the_dashboard_asks_for_what_exists(seen: Seen):
+    dashboard = json.loads((GRAFANA / "dashboard.json").read_text())
     panels = [p for p in dashboard["panels"] if p["type"] != "row"]
-    assert all(panel["targets"] for panel in panels)
+    shown = {sample.name for sample in seen.samples}
+    asked = set()
+    for panel in panels:
+        assert panel["targets"], panel["title"]
+        for target in panel["targets"]:
+            found = read(target["expr"])
+            asked |= found.names
+            assert found.names <= shown, panel["title"]
+            assert set(_LEGEND.findall(target["legendFormat"])) <= found.labels, panel["title"]
+    for variable in dashboard["templating"]["list"]:
+        [(name, label)] = _VALUES.findall(variable["definition"])
+        assert name in shown
+        assert label in labels_of(name)
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(ids)) == len(ids)
+    # Nothing is counted that nobody looks at.
+    assert {metric.name for metric in METRICS if not asked & set(names_of(metric))} == set()
+
+
+def test_alerts_ask_for_what_exists_and_are_documented(seen: Seen):
+    [group] = yaml.safe_load((GRAFANA / "alerts.yml").read_text())["groups"]
+    shown = {sample.name for sample in seen.samples}
+    for rule in group["rules"]:
+        found = read(rule["expr"])
+        said = "".join(rule["annotations"].values())
+        assert found.names <= shown, rule["alert"]
+        assert set(re.findall(r"\$labels\.(\w+)", said)) <= found.labels, rule["alert"]
+        assert f"`{rule['alert']}`" in DOCS.read_text()
+        assert f"`{' '.join(rule['expr'].split())}`" in DOCS.read_text()
+
+
+def test_questions_in_the_documentation_can_be_asked():
+    section = DOCS.read_text().partition("### Questions")[2].partition("\n## ")[0]
+    asked = re.findall(r"^\|[^|]*\| `([^`]*)` \|$", section, re.MULTILINE)
+
+    assert len(asked) > 3
+    for expression in asked:
+        read(expression)
+
+
+def test_flower_shows_job_tier_and_chunk_of_each_task_and_nothing_of_its_rows(seen: Seen):
+    received = [e for e in seen.events if e["type"] == "task-received"]
+    chunks = [e["kwargs"] for e in received if e["name"] == "cascade.run_chunk"]
+    plans = {e["kwargs"] for e in received if e["name"] == "cascade.plan_job"}
+
+    assert f"job={JOB} tier=small chunk=" in chunks[0]
+    assert chunks[0].endswith("rows=0-29")
+    assert plans == {f"job={JOB}", f"job={LATER}"}
+    assert {e["args"] for e in received} == {""}
+    results = {e["result"] for e in seen.events if e["type"] == "task-succeeded"}
+    assert "'finished'" in results
+    assert any(re.fullmatch(r"'\d+ chunks? done, \d+ calls?'", result) for result in results)
+    everything = json.dumps(seen.events)
+    assert "poison" not in everything
+    assert "row 1" not in everything
+    assert SECRET not in everything
 
 
 def _lines(log: str) -> list[dict[str, object]]:
@@ -85,10 +167,10 @@ def test_every_line_is_json_whoever_wrote_it(seen: Seen):
 
 
 def test_a_chunks_story_is_one_line(seen: Seen):
-    told = [line for line in _lines(seen.worker_log) if line["message"] == "chunk done"]
+    lines = [x for x in _lines(seen.worker_log) if x.get("job") == JOB]
+    told = [line for line in lines if line["message"] == "chunk done"]
     first = [line for line in told if line["tier"] == "small"]
 
-    assert {line["job"] for line in told} == {JOB}
     assert sum(line["answers"] for line in first) == seen.status["tiers"]["small"]["answers"]
     assert sum(line["rows"] for line in first) == ROWS + 1
     assert sum(line["refused"] for line in first) == 1
@@ -99,33 +181,37 @@ def test_a_chunks_story_is_one_line(seen: Seen):
 def test_the_planner_says_for_which_job(seen: Seen):
     planned = [x for x in _lines(seen.worker_log) if x["logger"] == "cascade_batch.engine.plan"]
 
-    assert planned
-    assert {line["job"] for line in planned} == {JOB}
+    assert {line["job"] for line in planned} == {JOB, LATER}
 
 
 def test_keys_and_passwords_are_in_no_line(seen: Seen):
     assert SECRET not in seen.worker_log + seen.sweeper_log
 
 
-def test_a_span_for_each_chunk_with_calls_as_events(seen: Seen):
+def test_a_span_for_each_chunk_and_within_it_for_its_calls(seen: Seen):
     resources = [r for request in seen.requests for r in request.resource_spans]
     spans = [span for r in resources for scope in r.scope_spans for span in scope.spans]
-    told = [line for line in _lines(seen.worker_log) if line["message"].startswith("chunk ")]
+    told = [x["chunk"] for x in _lines(seen.worker_log) if x.get("job") == LATER and "chunk" in x]
     names = {
-        a.value.string_value
-        for r in resources
-        for a in r.resource.attributes
-        if a.key == "service.name"
-    }
+        a.value.string_value for r in resources for a in r.resource.attributes if a.key == "service.name"
+    }  # fmt: skip
+    values = {span.span_id: {a.key: a.value for a in span.attributes} for span in spans}
+    chunks = {span.span_id: span for span in spans if not span.parent_span_id}
+    calls = [span for span in spans if span.parent_span_id]
 
     assert names == {"cascade-batch"}
-    assert len(spans) == len(told)
-    values = [{a.key: a.value for a in span.attributes} for span in spans]
-    assert {v["cascade.chunk"].int_value for v in values} == {line["chunk"] for line in told}
-    assert {v["cascade.job"].string_value for v in values} == {JOB}
-    outcomes = {
-        a.value.string_value for span in spans for e in span.events for a in e.attributes
-        if a.key == "cascade.outcome"
-    }  # fmt: skip
+    # What the children that were killed had to tell may be lost with them.
+    assert set(told) == {
+        values[i]["cascade.chunk"].int_value
+        for i in chunks
+        if values[i]["cascade.job"].string_value == LATER
+    }
+    assert all("cascade.tier" in values[i] for i in chunks)
+    outcomes = {values[span.span_id]["cascade.outcome"].string_value for span in calls}
     assert outcomes == {"answered", "refused"}
-    assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in spans)
+    for call in calls:
+        chunk = chunks[call.parent_span_id]
+        assert call.trace_id == chunk.trace_id
+        assert call.start_time_unix_nano < call.end_time_unix_nano <= chunk.end_time_unix_nano
+        for what in ("cascade.job", "cascade.tier", "cascade.chunk"):
+            assert values[call.span_id][what] == values[chunk.span_id][what]

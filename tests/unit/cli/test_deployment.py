@@ -81,6 +81,22 @@ def test_pods_run_without_privileges():
             assert container["resources"]["limits"]["memory"]
 
 
+def test_pods_show_their_metrics_where_prometheus_is_told_to_look():
+    deployments = [document for document in KUBERNETES if document["kind"] == "Deployment"]
+    assert deployments
+    for deployment in deployments:
+        template = deployment["spec"]["template"]
+        [container] = template["spec"]["containers"]
+        variables = {one["name"]: one["value"] for one in container["env"]}
+        notes = template["metadata"]["annotations"]
+        assert notes["prometheus.io/scrape"] == "true"
+        assert notes["prometheus.io/port"] == variables["CASCADE_METRICS_PORT"]
+        assert container["ports"] == [
+            {"name": "metrics", "containerPort": int(variables["CASCADE_METRICS_PORT"])}
+        ]
+        assert variables["CASCADE_METRICS_HOST"] == "0.0.0.0"
+
+
 def test_what_is_mounted_is_there_and_only_read():
     for name in ("prometheus", "grafana"):
         mounts = [v for v in COMPOSE["services"][name]["volumes"] if v.startswith("./")]
@@ -100,6 +116,9 @@ def test_prometheus_asks_every_part_and_keeps_our_labels():
 
     assert set(found["names"]) == parts
     assert ours["honor_labels"] is True
+    mounts = COMPOSE["services"]["prometheus"]["volumes"]
+    for rules in config["rule_files"]:
+        assert any(mount.endswith(f":/etc/prometheus/{rules}:ro") for mount in mounts)
     for part in parts:
         assert COMPOSE["services"][part]["environment"]["CASCADE_METRICS_PORT"] == str(
             found["port"]

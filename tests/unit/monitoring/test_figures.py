@@ -36,8 +36,12 @@ def one_call(job: str = "news") -> Meter:
     return meter
 
 
+def everybody_lives(_: int) -> bool:
+    return True
+
+
 def test_children_are_added_up():
-    figures = Figures()
+    figures = Figures(is_alive=everybody_lives)
     for pid, in_flight, breaker in ((1, 3, 0), (2, 4, 2)):
         meter = one_call()
         meter.show(IN_FLIGHT, in_flight, "small")
@@ -55,9 +59,26 @@ def test_children_are_added_up():
     assert "cascade_batch_turn_seconds_sum 0.008" in text
 
 
-def test_a_job_that_is_over_and_a_child_that_is_gone_disappear():
+def test_a_child_that_was_replaced_counts_no_call_twice_and_none_in_flight():
+    living = {1, 2}
+    figures = Figures(is_alive=living.__contains__)
+    for pid in (1, 2):
+        meter = one_call()
+        meter.show(IN_FLIGHT, 3, "small")
+        figures.add(pid, meter.take())
+    living ^= {2, 3}
+    meter = one_call()
+    meter.show(IN_FLIGHT, 5, "small")
+    figures.add(3, meter.take())
+    text = page(figures)
+
+    assert 'cascade_batch_calls_total{job="news",outcome="answered",tier="small"} 3.0' in text
+    assert 'cascade_batch_calls_in_flight{tier="small"} 8.0' in text
+
+
+def test_a_job_that_is_over_and_a_child_that_is_silent_disappear():
     clock = Clock()
-    figures = Figures(clock)
+    figures = Figures(clock, everybody_lives)
     meter = one_call()
     meter.show(IN_FLIGHT, 3, "small")
     figures.add(1, meter.take())
