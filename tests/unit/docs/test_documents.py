@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+import cascade_batch
 from cascade_batch.cli.main import cli
 from cascade_batch.engine.json_schemas import SchemaName, file_schema
 from cascade_batch.engine.yaml_source import YamlSource
@@ -110,3 +111,16 @@ def test_blocks_are_found_with_their_language_and_title() -> None:
     assert sum(block.language == "yaml" for block in found) > 15
     assert {"tiers.yaml", "job.yaml"} <= {block.title for block in found}
     assert sum(len(list(command_lines(page))) for page in PAGES) > 80
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
+    missing = [name for name in cascade_batch.__all__ if f"::: cascade_batch.{name}\n" not in page]
+    assert missing == ["__version__"]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")]
+    pages += [path.relative_to(ROOT).as_posix() for path in ROOT.glob("jobs/**/README.md")]
+    assert [page for page in pages if f"- {page}\n" not in listed] == []
