@@ -30,6 +30,7 @@ class Settings:
         consumer_silent_s: The same for a worker that does not find back to a broker that answers.
         metrics_port: Where workers and the sweeper answer Prometheus; None: nowhere, and nothing is counted.
         metrics_host: The address they do it at.
+        cache_days: How old an answer of an earlier job may be to be taken over.
         notify_allow: Hosts that messages about jobs may go to without encryption, or inside the own network.
         log_format: How their logs are written: `json`, `plain`, or `pretty` (in colours).
     """
@@ -38,6 +39,7 @@ class Settings:
     redis_url: str | None
     home: Path
     lease_s: float = 30.0
+    cache_days: float = 30.0
     idle_stop_s: float = 600.0
     local_workers: int = 1
     broker_away_s: float = 300.0
@@ -72,6 +74,7 @@ def load_settings() -> Settings:
         redis_url=redis_url,
         home=default_home(),
         lease_s=_positive("CASCADE_LEASE_S", 30.0),
+        cache_days=_positive("CASCADE_CACHE_DAYS", 30.0),
         idle_stop_s=_positive("CASCADE_IDLE_STOP_S", 600.0),
         local_workers=int(_positive("CASCADE_LOCAL_WORKERS", 1)),
         broker_away_s=_positive("CASCADE_BROKER_AWAY_S", 300.0),

@@ -106,6 +106,12 @@ def job_options(function: F) -> F:
             help="Leave out records that can't be used, and say which.",
         ),
         click.option(
+            "--cache/--no-cache",
+            default=None,
+            help="Take over answers to the very same requests, of this job or earlier ones (the default), or"
+            " ask every row.",
+        ),
+        click.option(
             "--notify",
             multiple=True,
             callback=lambda _ctx, _parameter, given: given or None,

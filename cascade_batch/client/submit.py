@@ -46,6 +46,7 @@ def submit(
     chunk_rows: int | None = None,
     limit: int | None = None,
     skip_bad: bool | None = None,
+    cache: bool | None = None,
     notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
     allow_python_checks: bool | None = None,
 ) -> Job:
@@ -83,6 +84,8 @@ def submit(
         chunk_rows: Rows of a chunk.
         limit: Take this many rows from the start of the data only.
         skip_bad: Leave out records that can't be used, with a warning that says which.
+        cache: False asks every row. Else answers are not bought twice: rows that ask the same are asked once,
+            and what earlier jobs asked in the very same words is taken over at no cost.
         notify: Who is told when the job is over or paused, and of shares of the budget that are used: an
             address, `env:NAME` for one that a variable holds, a dict (`{"url": …, "secret_env": …,
             "events": ["finished", "80%"]}`), or a list of such.
@@ -138,6 +141,7 @@ def submit(
             chunk_rows=chunk_rows,
             limit=limit,
             skip_bad=skip_bad,
+            cache=cache,
             notify=notify,
             allow_python_checks=allow_python_checks,
         )

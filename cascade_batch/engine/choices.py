@@ -20,7 +20,9 @@ SELECT %(job)s, n.row_no, nullif(n.tier_no, -1), nullif(n.quality, 'NaN'),
                              ORDER BY t.tier_no)
              FROM cascade_store.job_tier t
              LEFT JOIN cascade_store.refusal f
-               ON f.job_id = t.job_id AND f.tier_no = t.tier_no AND f.row_no = n.row_no
+               ON f.job_id = t.job_id AND f.tier_no = t.tier_no AND f.row_no = coalesce((
+                  SELECT w.leader_no FROM cascade_store.follower w
+                   WHERE w.job_id = %(job)s AND w.row_no = n.row_no), n.row_no)
             WHERE t.job_id = %(job)s AND coalesce(f.message, t.stopped) IS NOT NULL),
            %(unfunded)s) END
   FROM new_choice n

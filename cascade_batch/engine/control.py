@@ -6,11 +6,13 @@ import psycopg
 import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
+from cascade_batch.engine.followers import follow
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed, set_state
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
 from cascade_batch.ledger import Balance, Selection, add_budget, release_write_offs
+from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import drop_partitions
 from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER
@@ -43,6 +45,7 @@ def cancel_job(engine: sa.Engine, name: str) -> Job:
         if job.state in (JobState.FINISHED, JobState.CANCELLED):
             raise UsageError(f"Job {name!r} is {job.state} already.")
         set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        follow(raw_connection(connection), job.job_id)
         return find_job(connection, name)
 
 

@@ -7,6 +7,12 @@ another one than when they were last read. Chunks are added by the planner alone
 that is not known yet has a higher id than all that are. (Neither ids nor times of answers would do: who
 began first may commit last.) Refusals may be taken back (`retry`) and are few: they are read anew each time.
 
+**Answers that were not bought** (an earlier job's, see `earlier_answers`) are answers like any other, with
+what they cost when they were bought: prices are learnt from them, and what was paid is for the ledger to say.
+Nothing was left to chance here, so that no draw is logged for them: which rows the earlier job asked is not
+known to be a fair sample, and they count as rows that a plan chose. Rows that follow another one are bought
+nothing for; only their leaders are planned.
+
 What is read stays in memory as one array per column over rows and tiers; a planner in another process begins
 with nothing and comes to the same arrays. If a chunk is gone, or at an earlier turn than it was (a database
 restored from a backup), all is read anew.
@@ -24,6 +30,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from cascade_batch.domain.job import JobSpec
+from cascade_batch.engine.followers import read_leaders
 from cascade_batch.engine.open_work import ChunkState, read_chunks
 from cascade_batch.policy.view import UNKNOWN, Action
 from cascade_batch.store import arrays
@@ -36,7 +43,8 @@ SELECT a.row_no, a.tier_no, a.sample_no, {passed}, {gold},
        (a.value IS NOT NULL)::int::int2,
        ({is_free_text} AND coalesce(a.finish_reason, '') = 'length')::int::int2,
        coalesce(a.label_logprob, a.logprob_mean, 'NaN')::float4,
-       coalesce(a.output_tokens::float4, 'NaN'), a.value_key, a.cost_nanousd
+       coalesce(a.output_tokens::float4, 'NaN'), a.value_key,
+       a.cost_nanousd + coalesce(a.saved_nanousd, 0)
   FROM {source} WHERE a.job_id = {job} {which}
 """
 _ANSWER_COLUMNS = [
@@ -92,12 +100,13 @@ class JobEvidence:
         confidence: [N, T] the log-probability that stands for the answer, else NaN.
         length: [N, T] its output tokens, else NaN.
         value_key: [N, T] equal where values are; 0 where there is none.
-        cost_nanousd: [N, T] what it cost.
+        cost_nanousd: [N, T] what it cost, or had cost when it was bought.
         refused: [N, T] the tier refused the row for good.
         sampled: [N, T] the tier answered the row a second time.
         second_key: [N, T] the `value_key` of that; 0 where there is none.
         judged: [N, T] the judge was asked about the answer, whatever it said.
         judging_nanousd: What the judge's words cost together.
+        leader: [N] the row that asks the same, a row's own number where it asks for itself; None: all do.
         open: Chunks that are not done, by id.
     """
 
@@ -105,6 +114,7 @@ class JobEvidence:
         self.job_id = job_id
         self._spec = spec
         self._read_rows(raw, len(spec.tiers))
+        self.leader = read_leaders(raw, job_id, len(self.has_gold))
         shape = self.worst_nanousd.shape
         self.held = np.zeros(shape, dtype=np.bool_)
         self.passed = np.full(shape, UNKNOWN, dtype=np.int8)

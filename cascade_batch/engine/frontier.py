@@ -59,7 +59,7 @@ def job_frontier(engine: sa.Engine, name: str, *, planner: Planner = PLANNER) ->
         # What the planner keeps in memory is its lock's holder's alone.
         evidence = JobEvidence(raw, job.job_id, job.spec)
         evidence.update(raw)
-    view = standing_of(evidence, job.spec, are_stopped, balance).view
+    view = standing_of(evidence, job.spec, are_stopped, balance).shown
     return {"job": job.name, **_drawn(job, view, balance, planner)}
 
 

@@ -55,6 +55,9 @@ class JobFile(BaseModel):
     """Take only so many rows, from the start of the data."""
     skip_bad: bool = False
     """Leave out records that can't be used, and say which, instead of refusing the data set."""
+    cache: bool = True
+    """Answers that were bought are not bought again: rows that ask the same are asked once, and what earlier
+    jobs asked in the same words is taken over. `false` asks every row."""
     notify: Annotated[
         Any,
         WithJsonSchema(

@@ -16,7 +16,7 @@ between have moved both sides alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.open_work import ChunkState
 from cascade_batch.ledger import Balance
+from cascade_batch.policy import Choice
 from cascade_batch.policy.expense import FIRST_RATIO
-from cascade_batch.policy.view import UNKNOWN, Action, Bools, JobView, Labels, Marks
+from cascade_batch.policy.view import UNKNOWN, Action, Bools, JobView, Labels, Marks, Wave
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -36,7 +37,10 @@ class Standing:
     """A job in one snapshot.
 
     Attributes:
-        view: What the planner is shown.
+        view: The job, all its rows.
+        asked: [M] rows that are asked themselves, in ascending order; None: all. The others follow one of
+            them each, and the planner is not shown them (`shown`): their answers cost nothing.
+        leader: [N] of each row the one that is asked for it; None: each is asked itself.
         part_nanousd: [N] each row's part of the ring fence, 0 for answered rows.
         fence_shift_nanousd: By how much the ring fence has to be moved to hold these parts.
         first_on_its_way: [N] the row has no answer and is in an open chunk that asks for one.
@@ -56,6 +60,30 @@ class Standing:
     rows_on_their_way: int
     sampled: Bools
     judged: Bools
+    asked: NDArray[np.intp] | None = None
+    leader: NDArray[np.int64] | None = None
+
+    @property
+    def shown(self) -> JobView:
+        """What the planner is shown."""
+        return self.of_asked(self.view)
+
+    def of_asked(self, view: JobView) -> JobView:
+        """A view of all rows, without those that follow another one."""
+        return view if self.asked is None else view.of_rows(self.asked)
+
+    def of_all(self, wave: Wave) -> Wave:
+        """A wave that was planned for the rows shown, with the numbers that rows have in the job."""
+        if self.asked is None:
+            return wave
+        return replace(wave, row_no=self.asked[wave.row_no].astype(np.int32))
+
+    def for_all(self, choice: Choice) -> Choice:
+        """What was chosen for the rows shown, for all: whoever follows gets what its leader has."""
+        if self.asked is None or self.leader is None:
+            return choice
+        place = np.searchsorted(self.asked, self.leader)
+        return replace(choice, tier_no=choice.tier_no[place], quality=choice.quality[place])
 
     def has_been_bought(
         self, action: Marks, at: tuple[NDArray[np.int32], NDArray[np.int16]]
@@ -83,6 +111,12 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
     """
     answered = np.asarray(known.held.any(axis=1))
     barred = known.held | known.refused | stopped
+    leader = known.leader
+    asked = None
+    if leader is not None:
+        follows = leader != np.arange(len(leader))
+        barred[follows] = True
+        asked = np.flatnonzero(~follows)
     part = np.where(barred, _NEVER, known.worst_nanousd).min(axis=1)
     part[answered | barred.all(axis=1)] = 0
     in_flight = np.zeros_like(known.held)
@@ -135,16 +169,19 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         fence_nanousd=np.where(reserved, 0, part),
         check_is_gold=labels is Labels.CHECK and spec.check_needs_gold,
     )
+    is_askable = np.asarray(~(known.held | known.refused).all(axis=1))
     return Standing(
         view=view,
         part_nanousd=part,
         fence_shift_nanousd=needed - lent - balance.ring_fence_nanousd,
         first_on_its_way=first,
-        is_askable=np.asarray(~(known.held | known.refused).all(axis=1)),
+        is_askable=is_askable if leader is None else is_askable[leader],
         open_chunks=len(known.open),
         rows_on_their_way=on_their_way,
         sampled=known.sampled | known.refused,
         judged=known.judged,
+        asked=asked,
+        leader=leader,
     )
 
 

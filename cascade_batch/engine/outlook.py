@@ -18,7 +18,7 @@ _TOLD = 5
 _NUMBER = re.compile(r"\d+")
 
 _CHUNKS = """
-SELECT t.name, t.answers + t.verdicts + t.refused_rows AS done,
+SELECT t.name, t.answers - t.cached + t.verdicts + t.refused_rows AS done,
        t.refused_rows + t.lost_calls AS troubles,
        coalesce(sum(c.row_count), 0)::bigint AS asked,
        coalesce(sum(c.row_count) FILTER (WHERE c.state <> 'done'), 0)::bigint AS open,

@@ -34,6 +34,7 @@ from cascade_batch.domain.job import JobState
 from cascade_batch.engine.choices import write_choices
 from cascade_batch.engine.due import is_due
 from cascade_batch.engine.evidence import forget_evidence, read_evidence
+from cascade_batch.engine.followers import follow
 from cascade_batch.engine.frontier import frontier_at_finish
 from cascade_batch.engine.job_view import Standing, standing_of
 from cascade_batch.engine.jobs import Job, find_job, set_state
@@ -159,10 +160,10 @@ def _plan(
             if snapshot.standing.open_chunks:
                 _wait(connection, snapshot, started)
                 break
-            choice = planner.choose_answers(snapshot.standing.view)
-            frontier = frontier_at_finish(
-                snapshot.job, snapshot.standing.view, snapshot.balance, planner
-            )
+            standing = snapshot.standing
+            shown = standing.shown
+            choice = standing.for_all(planner.choose_answers(shown))
+            frontier = frontier_at_finish(snapshot.job, shown, snapshot.balance, planner)
             finished = _finish(connection, snapshot, choice, frontier)
         except _StaleError:
             continue
@@ -205,7 +206,9 @@ def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
     most -= int(standing.part_nanousd.sum())
     out_of_reach = view.worst_nanousd > max(most, 0) + standing.part_nanousd[:, None]
     view = replace(view, barred=view.barred | (out_of_reach & ~view.in_flight))
-    wave = planner.plan_wave(view, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
+    shown = standing.of_asked(view)
+    wave = planner.plan_wave(shown, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
+    wave = standing.of_all(wave)
     at = (wave.row_no, wave.tier_no)
     sound = ~view.in_flight[at] & np.where(
         wave.action == Action.ANSWER,
@@ -270,6 +273,8 @@ def _finish(
         if now.budget_nanousd != snapshot.balance.budget_nanousd:
             raise _StaleError
         clear_ring_fence(connection, job.job_id)
+        if snapshot.standing.leader is not None:
+            follow(raw_connection(connection), job.job_id)
         connection.execute(
             sa.update(JOB)
             .where(JOB.c.job_id == job.job_id)

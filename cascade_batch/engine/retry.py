@@ -51,6 +51,7 @@ _FORGET = (
 _MINIMUM = """
 SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
   FROM retried x JOIN cascade_store.row r ON r.job_id = :job AND r.row_no = x.row_no
+ WHERE NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = :job AND f.row_no = x.row_no)
 """
 _LEFT = "SELECT count(*) FROM cascade_store.choice WHERE job_id = :job AND tier_no IS NULL"
 _STOPPERS = """

@@ -12,6 +12,7 @@ from typing import Protocol
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, format_usd
 from cascade_batch.domain.row import Prompt, Record
+from cascade_batch.engine.request_keys import fingerprint, request_key
 from cascade_batch.errors import BudgetError, UsageError
 from cascade_batch.prompts import FormGuard, PromptMaker, compile_prompt
 from cascade_batch.providers import Providers, worst_case_nanousd
@@ -30,6 +31,9 @@ class RowBounds:
     Attributes:
         worst_nanousd: Worst case of the record checked last, per tier.
         body_bytes: Size of its request, per tier.
+        request_key: Keys of its requests (see `request_keys`), one after the other; empty where the job wants
+            none, or where the record holds what may change behind the same words (a picture's address).
+        key_no: Of each tier, the place of its requests' key.
     """
 
     def __init__(self, spec: JobSpec) -> None:
@@ -44,9 +48,20 @@ class RowBounds:
         for no, tier in enumerate(spec.tiers):
             kind = tier.prompt, self._providers.body_family(tier)
             self._alike.append(first_of.setdefault(kind, no))
+        firsts = sorted(set(self._alike))
+        self.key_no = [firsts.index(no) for no in self._alike]
+        self._end_bytes = [
+            len(self._providers.request_end(tier, spec.output)) for tier in spec.tiers
+        ]
+        self._keys: list[bytes] = []
         self._longer: list[int | None] = [None] * len(spec.tiers)
         self.worst_nanousd: tuple[int, ...] = ()
         self.body_bytes: tuple[int, ...] = ()
+        self.request_key = b""
+
+    def fingerprints(self) -> list[bytes | None]:
+        """Of each tier, what its answers depend on beside the row; see `request_keys.fingerprint`."""
+        return [fingerprint(self._providers, tier, self._spec.output) for tier in self._spec.tiers]
 
     def check(self, record: Record) -> None:
         """Find the record's bounds; for `Reader`.
@@ -59,6 +74,8 @@ class RowBounds:
         shared: Prompt | None = None
         worst: list[int] = []
         sizes: list[int] = []
+        text_only = self._spec.cache
+        self._keys.clear()
         if self._needs_form:
             self._forms.check(record)
         for no, (tier, maker) in enumerate(zip(self._spec.tiers, self._makers, strict=True)):
@@ -75,19 +92,24 @@ class RowBounds:
                     f"A call of tier {tier.name!r} could cost {format_usd(bound)}, more than any budget.",
                     hint="Its price is in USD per million tokens, per call or per second.",
                 )
+            text_only = text_only and prompt.text_only
             sizes.append(size)
             worst.append(bound)
         self.worst_nanousd = tuple(worst)
         self.body_bytes = tuple(sizes)
+        self.request_key = b"".join(self._keys) if text_only else b""
 
     def _body_bytes(self, no: int, prompt: Prompt, sizes: list[int]) -> int:
         """Size of a tier's request, given those of the tiers before it."""
         longer = self._longer[no]
         if longer is not None:
             return sizes[self._alike[no]] + longer
-        size = len(self._providers.request_body(self._spec.tiers[no], prompt, self._spec.output))
+        body = self._providers.request_body(self._spec.tiers[no], prompt, self._spec.output)
+        size = len(body)
         if self._alike[no] != no:
             self._longer[no] = size - sizes[self._alike[no]]
+        elif self._spec.cache:
+            self._keys.append(request_key(body, self._end_bytes[no]))
         return size
 
 

@@ -72,6 +72,8 @@ class JobOptions:
     chunk_rows: int | None = None
     limit: int | None = None
     skip_bad: bool | None = None
+    cache: bool | None = None
+    """False: every row is asked, whatever was answered before."""
     notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None
     """Who is told of the job: addresses, `env:NAME`, or mappings with the keys of a target."""
     allow_python_checks: bool | None = None
@@ -185,6 +187,7 @@ class _Reader:
             seed=self._given("seed"),
             chunk_rows=self._given("chunk_rows"),
             notify=(notify := self.targets()),
+            cache=self._given("cache"),
             check_path=str(self.folder.resolve()) if (check or "").startswith("python:") else None,
         )
         self._judge(spec)

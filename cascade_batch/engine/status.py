@@ -15,7 +15,7 @@ from cascade_batch.ledger.latency import percentile_ms
 from cascade_batch.notifications.outbox import outbox_of
 from cascade_batch.store.tables import BALANCE, JOB, JOB_TIER
 
-_MONEY = ("budget", "spent", "reserved", "at_risk", "overrun", "ring_fence")
+_MONEY = ("budget", "spent", "reserved", "at_risk", "overrun", "ring_fence", "saved")
 
 
 def list_jobs(connection: sa.Connection) -> list[dict[str, Any]]:
@@ -95,6 +95,7 @@ def _job(row: Any, answered: int) -> dict[str, Any]:
             "pending": max(total - answered - failed, 0),
             "unfunded": row["rows_unfunded"],
         },
+        "rows_duplicate": row["rows_duplicate"],
         "quality": row["quality"],
         "waves": row["waves"],
         "labels": row["labels"],
@@ -110,6 +111,7 @@ def _tier(row: Any) -> dict[str, Any]:
         "model": row["model"],
         "calls": row["calls"],
         "answers": row["answers"],
+        "cached": row["cached"],
         "escalated": row["escalated"],
         "refused_rows": row["refused_rows"],
         "lost_calls": row["lost_calls"],

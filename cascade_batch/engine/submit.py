@@ -14,22 +14,35 @@ from psycopg import sql
 from sqlalchemy.exc import IntegrityError
 
 from cascade_batch.domain.job import JobSpec
+from cascade_batch.engine.earlier_answers import take_earlier_answers
 from cascade_batch.engine.evidence import JobEvidence
+from cascade_batch.engine.followers import store_followers
 from cascade_batch.engine.job_view import standing_of
 from cascade_batch.engine.jobs import find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.engine.release import note_planning, release_wave, write_decisions
+from cascade_batch.engine.request_keys import SameRows
 from cascade_batch.engine.row_bounds import Reader, RowBounds, require_budget, require_columns
 from cascade_batch.errors import DataError, JobExistsError
 from cascade_batch.ledger import open_account, read_balance
 from cascade_batch.notifications.outbox import store_targets
+from cascade_batch.settings import settings
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
 from cascade_batch.store.tables import JOB, JOB_TIER
 
+Raw = psycopg.Connection[tuple[object, ...]]
+
 _COPY_BLOCK_BYTES = 1 << 18
+_STILL_NEEDED = """
+SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
+  FROM cascade_store.row r
+ WHERE r.job_id = %(job)s
+   AND NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = %(job)s AND f.row_no = r.row_no)
+   AND NOT EXISTS (SELECT FROM cascade_store.answer a WHERE a.job_id = %(job)s AND a.row_no = r.row_no)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,7 @@ class _Ingest:
     affordable_rows: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     strata: dict[bytes, int] = field(default_factory=dict)
+    same: SameRows = field(default_factory=SameRows)
 
 
 def submit_job(
@@ -73,17 +87,22 @@ def submit_job(
         raw = raw_connection(connection)
         create_loading_table(raw, job_id)
         ingest = _Ingest()
-        _copy_rows(raw, job_id, _lines(spec, job_id, read, ingest))
+        bounds = RowBounds(spec)
+        _copy_rows(raw, job_id, _lines(spec, job_id, read, ingest, bounds))
         if ingest.rows == 0:
             raise DataError("there is not a single usable row", source=spec.data)
         require_columns(spec, ingest.columns)
+        attach_partitions(raw, job_id)
+        minimum_nanousd = ingest.cheapest_nanousd
+        saves = spec.cache and _save(raw, job_id, spec, ingest, bounds)
+        if saves:
+            minimum_nanousd = _still_needed(raw, job_id)
         require_budget(
             spec,
             rows=ingest.rows,
-            minimum_nanousd=ingest.cheapest_nanousd,
+            minimum_nanousd=minimum_nanousd,
             affordable_rows=ingest.affordable_rows,
         )
-        attach_partitions(raw, job_id)
         spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
         connection.execute(
             sa.update(JOB)
@@ -101,11 +120,11 @@ def submit_job(
             connection,
             job_id=job_id,
             budget_nanousd=spec.budget_nanousd,
-            ring_fence_nanousd=ingest.cheapest_nanousd,
+            ring_fence_nanousd=minimum_nanousd,
         )
-        notices = _release_first_wave(connection, spec, planner)
+        notices = _release_first_wave(connection, spec, planner, taken=saves)
         notify_jobs_changed(connection)
-    return Submission(job_id, spec.name, ingest.rows, ingest.cheapest_nanousd, notices)
+    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices)
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
@@ -133,13 +152,36 @@ def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
     return job_id
 
 
+def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: _Ingest, bounds: RowBounds) -> bool:
+    """Find what need not be bought; whether there is anything."""
+    followers, leaders = ingest.same.find()
+    store_followers(raw, job_id, followers, leaders)
+    for tier_no, (key_no, print_) in enumerate(
+        zip(bounds.key_no, bounds.fingerprints(), strict=True)
+    ):
+        raw.execute(
+            "UPDATE cascade_store.job_tier SET key_no = %s, fingerprint = %s"
+            " WHERE job_id = %s AND tier_no = %s",
+            [key_no, print_, job_id, tier_no],
+        )
+    taken = take_earlier_answers(raw, job_id, spec, days=settings().cache_days)
+    return bool(followers.size or taken)
+
+
+def _still_needed(raw: Raw, job_id: int) -> int:
+    """Worst cases, each on its cheapest tier, of the rows that have to be asked."""
+    found = raw.execute(_STILL_NEEDED, {"job": job_id}).fetchone()
+    return int(str(found[0])) if found else 0
+
+
 def _copy_rows(
     raw: psycopg.Connection[tuple[object, ...]], job_id: int, lines: Iterator[bytes]
 ) -> None:
     # FREEZE: the table was made in this transaction, so nobody can see its rows before the commit,
     # and a later vacuum need not write each page once more.
     statement = sql.SQL(
-        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input, input_bytes, stratum)"
+        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input, input_bytes, stratum,"
+        " request_key)"
         " FROM STDIN (FREEZE)"
     ).format(sql.Identifier("cascade_store", f"row_{job_id}"))
     with raw.cursor() as cursor, cursor.copy(statement) as copy:
@@ -155,8 +197,9 @@ def _copy_rows(
         copy.write(b"".join(block))
 
 
-def _lines(spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest) -> Iterator[bytes]:
-    bounds = RowBounds(spec)
+def _lines(
+    spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest, bounds: RowBounds
+) -> Iterator[bytes]:
     kinds = ingest.columns
     prefix = b"%d\t" % job_id
     for record in read(check=bounds.check):
@@ -178,15 +221,20 @@ def _lines(spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest) -> Iterato
         if spec.strata is not None:
             group = orjson.dumps(record.fields.get(spec.strata), option=orjson.OPT_SORT_KEYS)
             stratum = ingest.strata.setdefault(group, len(ingest.strata))
-        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\t%d\t%d\n" % (
+        right = None if gold is None else _as_text(gold).encode()
+        key = bounds.request_key
+        if spec.cache:
+            ingest.same.add(key, right, stratum)
+        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\t%d\t%d\t%s\n" % (
             ingest.rows,
             record.line_no,
             _escape(custom_id.encode()),
-            rb"\N" if gold is None else _escape(_as_text(gold).encode()),
+            rb"\N" if right is None else _escape(right),
             ",".join(map(str, worst)).encode(),
             orjson.dumps(record.fields).replace(b"\\", b"\\\\"),
             bounds.body_bytes[0],
             stratum,
+            rb"\\x" + key.hex().encode() if key else rb"\N",
         )
         ingest.rows += 1
     for column, kind in kinds.items():
@@ -217,16 +265,20 @@ def _escape(text: bytes) -> bytes:
 
 
 def _release_first_wave(
-    connection: sa.Connection, spec: JobSpec, planner: Planner
+    connection: sa.Connection, spec: JobSpec, planner: Planner, *, taken: bool
 ) -> list[ChunkNotice]:
     """Plan while the job is stored, so that workers begin at once. Nobody else can see it yet."""
     started = time.monotonic()
     job = find_job(connection, spec.name)
-    known = JobEvidence(raw_connection(connection), job.job_id, job.spec)
+    raw = raw_connection(connection)
+    known = JobEvidence(raw, job.job_id, job.spec)
+    if taken:
+        known.update(raw)
     no_tier_stopped = np.zeros(len(spec.tiers), dtype=np.bool_)
     balance = read_balance(connection, job.job_id)
     standing = standing_of(known, job.spec, no_tier_stopped, balance)
-    wave = planner.plan_wave(standing.view, spec.policy, seed=spec.seed, wave=1)
+    wave = planner.plan_wave(standing.shown, spec.policy, seed=spec.seed, wave=1)
+    wave = standing.of_all(wave)
     write_decisions(connection, job.job_id, 1, wave)
     new_chunks, notices = release_wave(connection, job, standing, wave)
     took_s = time.monotonic() - started

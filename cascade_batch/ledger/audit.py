@@ -61,7 +61,17 @@ SELECT (SELECT coalesce(sum(cost_nanousd), 0)::bigint
                 WHERE a.job_id = :job AND a.tier_no = t.tier_no) + (
                SELECT coalesce(sum(v.cost_nanousd), 0) FROM cascade_store.verdict v
                 WHERE v.job_id = :job AND v.judge_tier_no = t.tier_no)) AS tiers_that_differ,
-       (SELECT count(*) FROM cascade_store.choice WHERE job_id = :job AND tier_no IS NULL) AS failed_rows
+       (SELECT count(*) FROM cascade_store.choice WHERE job_id = :job AND tier_no IS NULL) AS failed_rows,
+       (SELECT count(*) FROM cascade_store.follower WHERE job_id = :job) AS followers,
+       (SELECT rows_duplicate FROM cascade_store.job WHERE job_id = :job) AS counted_followers,
+       (SELECT coalesce(sum(cached), 0)::bigint
+          FROM cascade_store.job_tier WHERE job_id = :job) AS counted_cached,
+       (SELECT saved_nanousd FROM cascade_store.job WHERE job_id = :job) AS counted_saved,
+       (SELECT count(saved_nanousd) FROM cascade_store.answer WHERE job_id = :job) AS cached,
+       (SELECT coalesce(sum(saved_nanousd), 0)::bigint
+          FROM cascade_store.answer WHERE job_id = :job) AS saved,
+       (SELECT count(*) FROM cascade_store.answer
+         WHERE job_id = :job AND saved_nanousd IS NOT NULL AND cost_nanousd <> 0) AS paid_twice
 """
 _LATE_S = 60.0
 """A lease that ran out so long ago should have been taken back."""
@@ -156,6 +166,10 @@ def _pairs(balance: Balance, facts: Any, rows_total: int) -> list[tuple[str, int
             facts.answered_rows,
         ),
         ("rows of the job against rows stored", rows_total, facts.rows),
+        ("duplicates counted against those stored", facts.counted_followers, facts.followers),
+        ("answers taken over against those stored", facts.counted_cached, facts.cached),
+        ("saved against what answers taken over had cost", facts.counted_saved, facts.saved),
+        ("answers that were taken over and cost something", facts.paid_twice, 0),
         ("answers without a row", facts.answers_without_row, 0),
         ("verdicts without an answer", facts.verdicts_without_answer, 0),
     ]

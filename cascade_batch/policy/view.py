@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,15 @@ class JobView:
         """Rows and tiers."""
         n_rows, n_tiers = self.held.shape
         return n_rows, n_tiers
+
+    def of_rows(self, row_no: NDArray[np.intp]) -> JobView:
+        """The same job as if it had these rows only."""
+        per_row: dict[str, Any] = {
+            field.name: value[row_no]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray)
+        }
+        return replace(self, **per_row)
 
 
 @dataclass(frozen=True, slots=True)

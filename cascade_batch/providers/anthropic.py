@@ -49,6 +49,10 @@ class AnthropicWire:
         """The request for a prompt."""
         return self._parts.join(prompt, output)
 
+    def body_end(self, output: Output) -> bytes:
+        """See `Provider.request_end`."""
+        return self._parts.end(output)
+
     def reply(self, document: Any, latency_ms: float) -> Reply:
         """Read an answer; see `Wire.reply`."""
         if document.get("type") == "error" or "content" not in document:

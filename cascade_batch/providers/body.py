@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -35,15 +35,27 @@ class BodyParts:
         Raises:
             UsageError: The prompt or the tier's params hold something that JSON has no word for.
         """
+        return _json(self._variable(prompt))[:-1] + self.end(output)
+
+    def end(self, output: Output) -> bytes:
+        """What every body ends with, whatever the prompt.
+
+        Raises:
+            UsageError: The tier's params hold something that JSON has no word for.
+        """
         for_output, end = self._ready
-        try:
-            if for_output is not output:
-                # A tier is used with one output at a time, nearly always.
-                end = b"," + orjson.dumps(self._fixed(output))[1:]
-                self._ready = (output, end)
-            return orjson.dumps(self._variable(prompt))[:-1] + end
-        except TypeError as error:
-            raise UsageError(f"The request can't be written as JSON: {error}.") from None
+        if for_output is not output:
+            # A tier is used with one output at a time, nearly always.
+            end = b"," + _json(self._fixed(output))[1:]
+            self._ready = (output, end)
+        return end
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise UsageError(f"The request can't be written as JSON: {error}.") from None
 
 
 def content_text(content: Any) -> str:

@@ -55,6 +55,10 @@ class OpenAIWire:
         """The request for a prompt."""
         return self._parts.join(prompt, output)
 
+    def body_end(self, output: Output) -> bytes:
+        """See `Provider.request_end`."""
+        return self._parts.end(output)
+
     def reply(self, document: Any, latency_ms: float) -> Reply:
         """Read an answer; see `Wire.reply`."""
         choices = document.get("choices")

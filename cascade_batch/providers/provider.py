@@ -32,6 +32,18 @@ class Provider(Protocol):
         the prompt: whose request is known by its size has that of the others."""
         ...
 
+    def request_end(self, tier: Tier, output: Output) -> bytes:
+        """What every request to the tier ends with, whatever the prompt: what comes before it is the same
+        for all tiers of a family, and says all that a request says of the prompt."""
+        ...
+
+    def answerer(self, tier: Tier) -> bytes | None:
+        """Who answers: what determines a tier's answers beside the bytes of the request. Never a key.
+
+        None: nothing does for sure, so that what was answered once says nothing about what would be now.
+        """
+        ...
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """Make one call: one request, never a retry.
 

@@ -73,6 +73,14 @@ class PythonFunctionProvider:
         """See `Provider.body_family`."""
         return "python"
 
+    def request_end(self, tier: Tier, output: Output) -> bytes:  # noqa: ARG002
+        """See `Provider.request_end`."""
+        return b""
+
+    def answerer(self, tier: Tier) -> bytes | None:  # noqa: ARG002
+        """Nobody knows: the function's code may have changed since."""
+        return None
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""
         function = self._functions[tier]

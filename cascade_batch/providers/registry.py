@@ -45,6 +45,14 @@ class Providers:
         """See `Provider.body_family`."""
         return self.for_tier(tier).body_family(tier)
 
+    def request_end(self, tier: Tier, output: Output) -> bytes:
+        """See `Provider.request_end`."""
+        return self.for_tier(tier).request_end(tier, output)
+
+    def answerer(self, tier: Tier) -> bytes | None:
+        """See `Provider.answerer`."""
+        return self.for_tier(tier).answerer(tier)
+
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""
         return await self.for_tier(tier).call(tier, body)

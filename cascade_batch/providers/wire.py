@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
+import orjson
 from aiohttp import ClientError
 from yarl import URL
 
@@ -54,6 +55,10 @@ class Wire(Protocol):
 
     def body(self, prompt: Prompt, output: Output) -> bytes:
         """The request's body."""
+        ...
+
+    def body_end(self, output: Output) -> bytes:
+        """See `Provider.request_end`."""
         ...
 
     def reply(self, document: Any, latency_ms: float) -> Reply:
@@ -152,6 +157,15 @@ class HttpProvider:
     def body_family(self, tier: Tier) -> str:
         """See `Provider.body_family`."""
         return self._wires[tier].family
+
+    def request_end(self, tier: Tier, output: Output) -> bytes:
+        """See `Provider.request_end`."""
+        return self._wires[tier].body_end(output)
+
+    def answerer(self, tier: Tier) -> bytes | None:
+        """The format, the address, and headers such as the format's version."""
+        wire = self._wires[tier]
+        return orjson.dumps([wire.family, wire.url, sorted(wire.headers(None).items())])
 
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call` and the rules at the top of this module."""

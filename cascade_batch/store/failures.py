@@ -17,13 +17,16 @@ UNFUNDED = "the money ran out before this row could be asked"
 # status of HTTP says too much to be left out.
 KIND = r"regexp_replace(left({text}, 300), '(?<!HTTP )\m\w*\d\w*', '0', 'g')"
 
+# Whoever follows another row fails for that one's reasons.
+_ASKED = """coalesce((SELECT w.leader_no FROM cascade_store.follower w
+                     WHERE w.job_id = %(job)s AND w.row_no = c.row_no), c.row_no)"""
 FAILED = rf"""
 SELECT c.row_no, c.error,
        CASE WHEN c.error = '{UNFUNDED}' THEN 'money'
             WHEN NOT EXISTS (SELECT FROM cascade_store.refusal f
-                              WHERE f.job_id = %(job)s AND f.row_no = c.row_no) THEN 'stopped'
+                              WHERE f.job_id = %(job)s AND f.row_no = {_ASKED}) THEN 'stopped'
             WHEN EXISTS (SELECT FROM cascade_store.lost_call l
-                          WHERE l.job_id = %(job)s AND l.row_no = c.row_no AND NOT l.forgiven)
+                          WHERE l.job_id = %(job)s AND l.row_no = {_ASKED} AND NOT l.forgiven)
                  THEN 'lost'
             ELSE 'refused' END AS reason,
        {KIND.format(text="c.error")} AS kind

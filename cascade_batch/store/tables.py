@@ -107,7 +107,6 @@ JOB_TIER = sa.Table(
     _count("verdicts"),
     sa.Column("key_no", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("fingerprint", sa.LargeBinary),
-    sa.Column("judge_print", sa.LargeBinary),
     _count("cached"),
     _job_fk("job_tier"),
 )
@@ -186,7 +185,6 @@ VERDICT = sa.Table(
     sa.Column("text", sa.Text),
     sa.Column("error", sa.Text),
     sa.Column("finish_reason", sa.Text),
-    sa.Column("saved_nanousd", sa.BigInteger),
     postgresql_partition_by="LIST (job_id)",
 )
 

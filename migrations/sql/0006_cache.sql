@@ -8,14 +8,12 @@ ALTER TABLE cascade_store.row ADD COLUMN request_key bytea;
 -- saved_nanousd: null for what this job bought. Else nothing was paid for it, and it is what it cost when it
 -- was bought: by an earlier job, or for the row that this one follows.
 ALTER TABLE cascade_store.answer ADD COLUMN saved_nanousd bigint;
-ALTER TABLE cascade_store.verdict ADD COLUMN saved_nanousd bigint;
 
--- key_no: which 16 bytes of its rows' request keys are about this tier's requests. fingerprint, judge_print:
--- hashes of all else that determines its answers, and its words as a judge. Null: they are not kept for others.
+-- key_no: which 16 bytes of its rows' request keys are about this tier's requests. fingerprint: a hash of all
+-- else that determines its answers; null: they are not kept for others. cached: answers that it was not asked for.
 ALTER TABLE cascade_store.job_tier
     ADD COLUMN key_no smallint NOT NULL DEFAULT 0,
     ADD COLUMN fingerprint bytea,
-    ADD COLUMN judge_print bytea,
     ADD COLUMN cached bigint NOT NULL DEFAULT 0;
 CREATE INDEX job_tier_fingerprint_idx ON cascade_store.job_tier (fingerprint)
     WHERE fingerprint IS NOT NULL;
@@ -76,14 +74,3 @@ SELECT j.name AS job, t.tier_no, t.name AS tier, t.model, t.calls, t.answers, t.
        t.refused_rows, t.lost_calls, t.input_tokens, t.output_tokens,
        cascade.usd(t.spent_nanousd) AS spent_usd, t.stopped, t.verdicts, t.cached
   FROM cascade_store.job_tier t JOIN cascade_store.job j USING (job_id);
-
-CREATE OR REPLACE VIEW cascade.verdicts AS
-SELECT j.name AS job, v.row_no, r.custom_id, t.name AS tier, g.name AS judge, v.passed, v.probability,
-       v.text AS verdict, v.error, v.input_tokens, v.cached_input_tokens, v.output_tokens,
-       v.reasoning_tokens, cascade.usd(v.cost_nanousd) AS cost_usd, v.cost_nanousd, v.latency_ms,
-       v.judged_at, cascade.usd(v.saved_nanousd) AS saved_usd
-  FROM cascade_store.verdict v
-  JOIN cascade_store.job j USING (job_id)
-  JOIN cascade_store.job_tier t USING (job_id, tier_no)
-  JOIN cascade_store.row r USING (job_id, row_no)
-  JOIN cascade_store.job_tier g ON g.job_id = v.job_id AND g.tier_no = v.judge_tier_no;

@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 SQL = Path(__file__).parents[1] / "sql"
-_CHANGED_VIEWS = ("jobs", "answers", "calls_by_tier", "verdicts")
+_CHANGED_VIEWS = ("jobs", "answers", "calls_by_tier")
 
 
 def upgrade() -> None:
@@ -38,8 +38,7 @@ def downgrade() -> None:
         DROP TABLE cascade_store.follower;
         ALTER TABLE cascade_store.job DROP COLUMN saved_nanousd, DROP COLUMN rows_duplicate;
         ALTER TABLE cascade_store.job_tier
-            DROP COLUMN key_no, DROP COLUMN fingerprint, DROP COLUMN judge_print, DROP COLUMN cached;
-        ALTER TABLE cascade_store.verdict DROP COLUMN saved_nanousd;
+            DROP COLUMN key_no, DROP COLUMN fingerprint, DROP COLUMN cached;
         ALTER TABLE cascade_store.answer DROP COLUMN saved_nanousd;
         ALTER TABLE cascade_store.row DROP COLUMN request_key;
         """

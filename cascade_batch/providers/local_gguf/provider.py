@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cascade_batch.domain.answer import Outcome, RefusalKind, Refused, Reply, Unknown
 from cascade_batch.domain.job import Output
 from cascade_batch.domain.row import Prompt
@@ -55,6 +57,21 @@ class LocalGgufProvider:
     def body_family(self, tier: Tier) -> str:
         """See `Provider.body_family`."""
         return self._http.body_family(tier)
+
+    def request_end(self, tier: Tier, output: Output) -> bytes:
+        """See `Provider.request_end`."""
+        return self._http.request_end(tier, output)
+
+    def answerer(self, tier: Tier) -> bytes | None:
+        """The model: of a catalogue's the name, of a file its size and when it was written."""
+        if tier.gguf is None:
+            return orjson.dumps(["catalogue", tier.endpoint, tier.context_tokens])
+        try:
+            found = Path(tier.gguf).expanduser().stat()
+        except (OSError, RuntimeError, ValueError):
+            return None  # it is somewhere else, or nowhere: workers will say so
+        file = [tier.gguf, found.st_size, found.st_mtime_ns]
+        return orjson.dumps(["gguf", tier.endpoint, tier.context_tokens, *file])
 
     async def call(self, tier: Tier, body: bytes) -> Outcome:
         """See `Provider.call`."""

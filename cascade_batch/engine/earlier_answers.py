@@ -1,0 +1,196 @@
+"""Answers that an earlier job bought to the very same questions, taken over while a job is submitted.
+
+**Which.** Of tiers with the same fingerprint, for rows with the same request key (`request_keys` says what
+both stand for): first answers, bought and not taken over themselves, that fit the declared output and were
+neither cut off nor refused, of any job that is there, running or over, as far as they are committed, and
+not older than `Settings.cache_days`. So they live with the job that bought them, and go with it. An
+answer's second sample is never taken over: it is to be another draw; what a judge said is not, either. What
+the check and gold say depends on this job and is asked again here; nothing else of an answer does.
+
+**Money.** They cost nothing. `saved_nanousd` is what they cost when they were bought. All happens in the
+transaction that stores the job, so that a crash leaves nothing half done.
+
+**No index on keys.** It would hold 40 bytes a row, for ever, in every job, to find what most jobs never
+look for. Tiers of earlier jobs are found by an index on fingerprints, so that nothing is read where none
+has the same; where one has, its rows are read once and joined by hash: a pass over that job's table, which
+is what one who asks the same again a thousand times over would have to pay for an index to avoid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from cascade_batch.domain.answer import Judgement
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.text import clean_text
+from cascade_batch.engine.followers import COPIED
+from cascade_batch.engine.request_keys import KEY_BYTES
+from cascade_batch.quality import Judge, make_judge
+from cascade_batch.store import arrays
+
+logger = logging.getLogger(__name__)
+
+Raw = psycopg.Connection[tuple[object, ...]]
+
+_BLOCK_ROWS = 5000
+_UNUSABLE = ("length", "content_filter", "refusal")
+_SOURCES = """
+SELECT t.tier_no, t.key_no, s.job_id, s.tier_no, s.key_no
+  FROM cascade_store.job_tier t
+  JOIN cascade_store.job_tier s ON s.fingerprint = t.fingerprint AND s.job_id <> t.job_id
+ WHERE t.job_id = %s AND s.answers > s.cached
+ ORDER BY t.tier_no
+"""
+_FOUND = f"""
+SELECT DISTINCT ON (n.row_no) n.row_no, n.gold, a.job_id, a.row_no, a.tier_no, a.text, a.finish_reason
+  FROM unnest(%(jobs)s::integer[], %(tiers)s::smallint[], %(keys)s::smallint[]) AS s(job_id, tier_no, key_no)
+  JOIN cascade_store.row e
+    ON e.job_id = s.job_id AND e.job_id = ANY (%(jobs)s::integer[]) AND e.request_key IS NOT NULL
+  JOIN cascade_store.row n
+    ON n.job_id = %(job)s AND n.request_key IS NOT NULL
+   AND substring(n.request_key, %(key)s::integer * {KEY_BYTES} + 1, {KEY_BYTES})
+     = substring(e.request_key, s.key_no * {KEY_BYTES} + 1, {KEY_BYTES})
+  JOIN cascade_store.answer a
+    ON a.job_id = s.job_id AND a.job_id = ANY (%(jobs)s::integer[]) AND a.row_no = e.row_no
+   AND a.tier_no = s.tier_no AND a.sample_no = 0
+ WHERE a.saved_nanousd IS NULL AND a.value IS NOT NULL
+   AND coalesce(a.finish_reason, '') <> ALL (%(unusable)s::text[])
+   AND a.answered_at > clock_timestamp() - make_interval(secs => %(days)s * 86400.0)
+   AND NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = %(job)s AND f.row_no = n.row_no)
+ ORDER BY n.row_no, a.answered_at DESC, a.job_id DESC
+"""  # noqa: S608
+_WITH_WORD = (
+    COPIED.replace("passed,", "w.is_passed,")
+    .replace("error,", "w.said,")
+    .replace("matches_gold,", "w.is_gold,")
+)
+_TAKE = f"""
+INSERT INTO cascade_store.answer (
+    job_id, row_no, tier_no, sample_no, cost_nanousd, chunk_id, answered_at, saved_nanousd, {COPIED})
+SELECT %(job)s, w.row_no, %(tier)s, 0, 0, 0, a.answered_at, a.cost_nanousd,
+       {_WITH_WORD}
+  FROM unnest(%(rows)s::integer[], %(from_jobs)s::integer[], %(from_rows)s::integer[],
+              %(from_tiers)s::smallint[], %(passed)s::boolean[], %(gold)s::boolean[], %(errors)s::text[])
+    AS w(row_no, from_job, from_row, from_tier, is_passed, is_gold, said)
+  JOIN cascade_store.answer a
+    ON a.job_id = w.from_job AND a.job_id = ANY (%(jobs)s::integer[]) AND a.row_no = w.from_row
+   AND a.tier_no = w.from_tier AND a.sample_no = 0
+"""  # noqa: S608
+_COUNT = """
+WITH taken AS (
+    SELECT tier_no, saved_nanousd, tier_no = min(tier_no) OVER (PARTITION BY row_no) AS is_first
+      FROM cascade_store.answer WHERE job_id = %(job)s
+), by_tier AS (
+    UPDATE cascade_store.job_tier t
+       SET answers = n.answers, cached = n.answers, first_answers = n.first_answers
+      FROM (SELECT tier_no, count(*) AS answers, count(*) FILTER (WHERE is_first) AS first_answers
+              FROM taken GROUP BY tier_no) n
+     WHERE t.job_id = %(job)s AND t.tier_no = n.tier_no
+)
+UPDATE cascade_store.job SET saved_nanousd = (SELECT sum(saved_nanousd)::bigint FROM taken)
+ WHERE job_id = %(job)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Tiers of earlier jobs that were asked what a tier of this one would be."""
+
+    tier_no: int
+    key_no: int
+    jobs: list[int]
+    tiers: list[int]
+    keys: list[int]
+
+
+def take_earlier_answers(raw: Raw, job_id: int, spec: JobSpec, *, days: float) -> int:
+    """Give a job that is being stored what earlier ones bought for it.
+
+    Args:
+        raw: Holds the transaction that stores the job; rows, followers and fingerprints are stored already.
+        days: How old an answer may be.
+
+    Returns:
+        How many answers there were.
+    """
+    judge: Judge | None = None
+    taken = 0
+    for sources in _sources(raw, job_id):
+        for block in _found(raw, job_id, sources, days):
+            judge = judge or make_judge(spec.output, spec.check, check_path=spec.check_path)
+            _take(raw, job_id, sources, judge, block)
+            taken += len(block)
+    if taken:
+        raw.execute(_COUNT, {"job": job_id})
+    return taken
+
+
+def _sources(raw: Raw, job_id: int) -> list[_Sources]:
+    found: dict[int, _Sources] = {}
+    rows: list[tuple[Any, ...]] = raw.execute(_SOURCES, [job_id]).fetchall()
+    for tier_no, key_no, earlier, earlier_tier, earlier_key in rows:
+        one = found.setdefault(tier_no, _Sources(tier_no, key_no, [], [], []))
+        one.jobs.append(earlier)
+        one.tiers.append(earlier_tier)
+        one.keys.append(earlier_key)
+    return list(found.values())
+
+
+def _found(
+    raw: Raw, job_id: int, sources: _Sources, days: float
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    with raw.cursor(name="earlier_answers") as cursor:
+        cursor.execute(
+            _FOUND,
+            {
+                "job": job_id,
+                "key": sources.key_no,
+                "jobs": sources.jobs,
+                "tiers": sources.tiers,
+                "keys": sources.keys,
+                "unusable": list(_UNUSABLE),
+                "days": days,
+            },
+        )
+        while block := cursor.fetchmany(_BLOCK_ROWS):
+            yield block
+
+
+def _take(
+    raw: Raw, job_id: int, sources: _Sources, judge: Judge, block: Sequence[tuple[Any, ...]]
+) -> None:
+    rows, golds, jobs, from_rows, from_tiers, texts, reasons = zip(*block, strict=True)
+    judgements = [
+        _judged(judge, text or "", gold, reason)
+        for text, gold, reason in zip(texts, golds, reasons, strict=True)
+    ]
+    raw.execute(
+        _TAKE,
+        {
+            "job": job_id,
+            "tier": sources.tier_no,
+            "jobs": sources.jobs,
+            "rows": list(rows),
+            "from_jobs": list(jobs),
+            "from_rows": list(from_rows),
+            "from_tiers": list(from_tiers),
+            "passed": arrays.booleans(said.passed for said in judgements),
+            "gold": arrays.booleans(said.matches_gold for said in judgements),
+            "errors": clean_text(arrays.texts(said.error for said in judgements)),
+        },
+    )
+
+
+def _judged(judge: Judge, text: str, gold: str | None, finish_reason: str | None) -> Judgement:
+    try:
+        return judge.judge(text, gold, finish_reason=finish_reason)
+    except (Exception, SystemExit) as error:
+        # As with answers that are bought: whatever is wrong with the judge, the text is kept.
+        logger.exception("an earlier answer can't be judged")
+        reason = f"the answer can't be judged: {type(error).__name__}: {error}"
+        return Judgement(None, None, clean_text(reason), has_value=False)

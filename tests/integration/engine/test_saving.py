@@ -1,0 +1,215 @@
+"""Answers that need not be bought: rows that ask the same, and what earlier jobs asked in the same words."""
+
+from __future__ import annotations
+
+import pytest
+
+from cascade_batch.engine.control import cancel_job, delete_job, raise_budget
+from cascade_batch.engine.retry import retry_failed
+from cascade_batch.errors import BudgetError
+from tests.integration.engine.bench import Bench, Messages, provider
+
+NO_PLAN = Messages()
+
+
+def texts(*words: str) -> list[dict[str, str]]:
+    return [{"text": word} for word in words]
+
+
+async def test_rows_that_ask_the_same_are_asked_once_and_all_are_answered(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        job = bench.submit(tiers, texts("a", "b", "a", "c", "b", "a"), cache=True)
+        await bench.run(job, tiers)
+        bill = served.bill()
+    status = bench.status(job)
+    assert [r.answer for r in bench.results(job)] == ["a", "b", "a", "c", "b", "a"]
+    assert (status["rows"]["answered"], status["rows_duplicate"]) == (6, 3)
+    assert status["tiers"]["small"]["calls"] == bill["models"]["small"]["calls"] == 3
+    assert status["tiers"]["small"]["cached"] == 3
+    assert status["spent_nanousd"] == bill["total_nanousd"]
+    paid = {r.row_no: r.cost_nanousd for r in bench.results(job)}
+    assert [row for row, cost in paid.items() if cost] == [0, 1, 3]
+    assert status["saved_nanousd"] == 2 * paid[0] + paid[1]
+    assert bench.audit(job).differences == []
+
+
+async def test_only_rows_that_are_to_be_asked_need_money(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        rows = texts(*["the same"] * 50)
+        with pytest.raises(BudgetError):
+            bench.submit(tiers, rows, budget_nanousd=10**6)
+        job = bench.submit(tiers, rows, budget_nanousd=10**6, cache=True)
+        await bench.run(job, tiers)
+    assert bench.status(job)["rows"]["answered"] == 50
+    assert bench.audit(job).differences == []
+
+
+async def test_rows_with_other_right_answers_are_each_asked(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        rows = [{"text": "yes", "label": label} for label in ("yes", "no", "yes")]
+        job = bench.submit(tiers, rows, gold="label", check="exact", cache=True)
+        await bench.run(job, tiers)
+    passed = bench.all("SELECT passed FROM cascade.results WHERE job = :j ORDER BY row_no", j=job)
+    assert passed == [(True,), (False,), (True,)]
+    assert bench.status(job)["rows_duplicate"] == 1
+
+
+async def test_followers_fail_with_their_leader_and_are_retried_with_it(bench: Bench):
+    fault = {"kind": "bad_request", "match": "bad", "first": 1}
+    async with provider(small=True, faults=[fault]) as served:
+        tiers = [bench.tier(served, "small")]
+        job = bench.submit(tiers, texts("bad", "good", "bad"), cache=True)
+        await bench.run(job, tiers)
+        first = bench.status(job)
+        failed = [r for r in bench.results(job) if r.status == "failed"]
+        assert [r.row_no for r in failed] == [0, 2]
+        assert failed[0].error == failed[1].error
+        assert first["rows"]["failed"] == 2
+        assert bench.audit(job).differences == []
+        assert retry_failed(bench.engine, job, NO_PLAN).rows == 2
+        await bench.run(job, tiers)
+    assert [r.answer for r in bench.results(job)] == ["bad", "good", "bad"]
+    assert bench.audit(job).differences == []
+
+
+async def test_what_an_earlier_job_bought_costs_nothing(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        earlier = bench.submit(tiers, texts("a", "b", "c"), cache=True)
+        await bench.run(earlier, tiers)
+        billed = served.bill()["total_nanousd"]
+        job = bench.submit(tiers, texts("c", "new", "a", "c"), cache=True)
+        before = bench.status(job)
+        assert (before["tiers"]["small"]["cached"], before["spent_nanousd"]) == (2, 0)
+        await bench.run(job, tiers)
+        bill = served.bill()
+    status = bench.status(job)
+    assert [r.answer for r in bench.results(job)] == ["c", "new", "a", "c"]
+    assert status["tiers"]["small"]["calls"] == 1
+    assert status["spent_nanousd"] == bill["total_nanousd"] - billed
+    paid = {r.answer: r.cost_nanousd for r in bench.results(earlier)}
+    assert status["saved_nanousd"] == 2 * paid["c"] + paid["a"]
+    assert bench.audit(job).differences == bench.audit(earlier).differences == []
+
+
+async def test_a_job_whose_answers_are_all_there_ends_without_a_call(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        await bench.run(bench.submit(tiers, texts("x", "y"), cache=True), tiers)
+        job = bench.submit(tiers, texts("y", "x"), cache=True, policy="auto", budget_nanousd=1)
+        await bench.run(job, tiers)
+        assert served.bill()["models"]["small"]["calls"] == 2
+    status = bench.status(job)
+    assert (status["status"], status["rows"]["answered"]) == ("finished", 2)
+    assert bench.audit(job).differences == []
+
+
+async def test_an_earlier_answer_is_checked_as_this_job_checks(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        await bench.run(bench.submit(tiers, texts("p", "q"), cache=True), tiers)
+        rows = [{"text": "p", "label": "p"}, {"text": "q", "label": "other"}]
+        job = bench.submit(tiers, rows, gold="label", check="exact", cache=True)
+        await bench.run(job, tiers)
+    assert bench.all("SELECT passed FROM cascade.results WHERE job = :j ORDER BY row_no", j=job) == [
+        (True,), (False,),
+    ]  # fmt: skip
+    assert bench.status(job)["tiers"]["small"]["calls"] == 0
+
+
+async def test_what_determines_an_answer_decides_whether_it_is_taken_over(bench: Bench):
+    async with provider(small=True) as served, provider(small=True) as elsewhere:
+        tiers = [bench.tier(served, "small")]
+        await bench.run(bench.submit(tiers, texts("m"), cache=True), tiers)
+
+        def cached(tier, text: str = "m", **more) -> int:
+            job = bench.submit([tier], texts(text), **{"cache": True, **more})
+            return bench.status(job)["tiers"]["small"]["cached"]
+
+        assert cached(tiers[0]) == 1
+        assert cached(bench.tier(served, "small", limits={"concurrency": 3}, timeout_s=9)) == 1
+        assert cached(tiers[0], cache=False) == 0
+        assert cached(tiers[0], system="Be brief.") == 0
+        assert cached(tiers[0], output={"choices": ["m", "n"]}) == 0
+        assert cached(bench.tier(served, "small", params={"temperature": 1})) == 0
+        assert cached(bench.tier(served, "small", max_output_tokens=9)) == 0
+        assert cached(bench.tier(elsewhere, "small")) == 0
+        assert cached(bench.tier(served, "small", model="other")) == 0
+
+
+async def test_answers_go_with_the_job_that_bought_them_and_grow_old(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        bought = bench.submit(tiers, texts("u"), cache=True)
+        await bench.run(bought, tiers)
+        copied = bench.submit(tiers, texts("u"), cache=True)
+        await bench.run(copied, tiers)
+        bench.execute(
+            "UPDATE cascade_store.answer SET answered_at = now() - interval '40 days'"
+            " WHERE job_id = :id",
+            id=bench.job_id(bought),
+        )
+        old = bench.submit(tiers, texts("u"), cache=True)
+        assert bench.status(old)["tiers"]["small"]["cached"] == 0
+        bench.execute("UPDATE cascade_store.answer SET answered_at = now()")
+        delete_job(bench.engine, bought)
+        after = bench.submit(tiers, texts("u"), cache=True)
+        assert bench.status(after)["tiers"]["small"]["cached"] == 0
+    assert [r.answer for r in bench.results(copied)] == ["u"]
+
+
+async def test_answers_that_are_cut_off_or_unfit_are_not_taken_over(bench: Bench):
+    async with provider(small={"echo": True}) as served:
+        tiers = [bench.tier(served, "small", max_output_tokens=1)]
+        output = {"choices": ["one two three", "four"]}
+        await bench.run(
+            bench.submit(tiers, texts("one two three", "unfit"), output=output, cache=True), tiers
+        )
+        again = bench.submit(tiers, texts("one two three", "unfit"), output=output, cache=True)
+    assert bench.status(again)["tiers"]["small"]["cached"] == 0
+
+
+async def test_a_cancelled_job_and_one_that_goes_on_have_the_answers_of_their_leaders(
+    bench: Bench,
+):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        job = bench.submit(tiers, texts("k", "k", "l", "l"), cache=True, chunk_rows=1)
+        bench.hold_back(job, 1)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+        cancel_job(bench.engine, job)
+        assert [r.answer for r in bench.results(job)] == ["k", "k"]
+        assert bench.status(job)["rows"]["answered"] == 2
+        assert bench.audit(job).differences == []
+        bench.execute("UPDATE cascade_store.job SET state = 'running' WHERE name = :j", j=job)
+        await bench.run(job, tiers)
+        assert [r.answer for r in bench.results(job)] == ["k", "k", "l", "l"]
+        saved = bench.status(job)["saved_nanousd"]
+        raise_budget(bench.engine, job, 10**9, NO_PLAN, actor="test")
+        await bench.run(job, tiers)
+        assert served.bill()["models"]["small"]["calls"] == 2
+    status = bench.status(job)
+    assert (status["rows"]["answered"], status["saved_nanousd"]) == (4, saved)
+    assert bench.audit(job).differences == []
+
+
+async def test_a_leader_that_is_escalated_takes_its_followers_along(bench: Bench):
+    models = {"small": {"echo": True}, "large": {"echo": True}}
+    async with provider(**models) as served:
+        tiers = [bench.tier(served, "small"), bench.tier(served, "large")]
+        for policy in ("auto", "every"):
+            rows = texts(*[f"{policy} {n % 30}" for n in range(90)])
+            job = bench.submit(tiers, rows, cache=True, policy=policy, chunk_rows=7)
+            await bench.run(job, tiers)
+            assert bench.status(job)["rows"]["answered"] == 90
+            results = bench.results(job)
+            assert [r.answer for r in results] == [row["text"] for row in rows]
+            assert [r.tier for r in results[:30]] == [r.tier for r in results[60:]]
+            assert bench.audit(job).differences == []
+        bill = served.bill()
+    assert bill["models"]["small"]["calls"] <= 60
+    assert bill["duplicates"] == 0
