@@ -79,6 +79,6 @@ def _calls(script: str) -> Iterator[list[str]]:
         elif may_begin and word == PROGRAM:
             arguments = []
         else:
-            may_begin = may_begin and re.match(r"\w+=", word) is not None
+            may_begin = may_begin and re.match(r"\w+=|\$\Z", word) is not None
     if arguments is not None:
         yield arguments

@@ -67,6 +67,7 @@ class _OfTheFiles(GenerateJsonSchema):
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
         made = super().model_schema(schema)
+        made["description"] = _as_in_a_file(made["description"])
         for field, text in _texts(schema["cls"]).items():
             key = schema["cls"].model_fields[field].alias or field
             if key in made["properties"]:
@@ -79,7 +80,7 @@ def _texts(model: type[BaseModel]) -> dict[str, str]:
     parsed = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     lines = parsed.body if isinstance(parsed, ast.ClassDef) else []
     return {
-        field.target.id: " ".join(text.value.value.split())
+        field.target.id: _as_in_a_file(" ".join(text.value.value.split()))
         for field, text in pairwise(lines)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
@@ -87,6 +88,11 @@ def _texts(model: type[BaseModel]) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+
+
+def _as_in_a_file(text: str) -> str:
+    """In words of a file rather than of Python."""
+    return text.replace("; None:", "; not given:").replace("None:", "Not given:")
 
 
 def _plain(part: Any) -> Any:
