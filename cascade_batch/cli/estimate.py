@@ -60,7 +60,8 @@ def estimate(
 
     With --pilot, rows drawn at random are asked on every tier, in a job of their own with that budget:
     measured are accuracy (or agreement), prices and latencies, and told is what quality to expect of
-    the whole at which budget, and which budget is enough.
+    the whole at which budget, and which budget is enough. The job that follows takes the pilot's
+    answers over.
 
     \b
     Examples:
@@ -189,7 +190,7 @@ def _show_pilot(heard: dict[str, Any], command: str) -> None:
     click.echo(f"  {command}")
     say(
         f"The pilot {heard['job']!r} asked {heard['rows']:,} rows for"
-        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}."
+        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}; the job takes its answers over."
     )
     if not heard["measured"]:
         say(
@@ -226,8 +227,8 @@ def _submit_command(ctx: click.Context, given: dict[str, Any], budget_usd: float
             continue
         if isinstance(parameter, click.Argument):
             words.append(str(value))
-        elif value is True:
-            words.append(parameter.opts[0])
+        elif isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
         else:
             values = value if isinstance(value, tuple) else (value,)
             for one in values:

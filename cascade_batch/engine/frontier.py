@@ -107,6 +107,8 @@ def _drawn(job: Job, view: JobView, balance: Balance, planner: Planner) -> dict[
                 frontier.supported.tolist(),
                 strict=True,
             )
+            # Answers that were taken over cost this job nothing: what they are worth is no budget of it.
+            if budget >= 0
         ],
         "next_usd_gain": _next_usd_gain(
             frontier, balance.budget_nanousd - without_answer, job.rows_total

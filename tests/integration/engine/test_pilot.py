@@ -9,6 +9,7 @@ import pytest
 
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.estimate import Estimate, estimate_job
+from cascade_batch.engine.frontier import job_frontier
 from cascade_batch.engine.pilot import draw_pilot, hear_pilot, pilot_reader, pilot_spec
 from cascade_batch.engine.submit import submit_job
 from cascade_batch.errors import BudgetError
@@ -73,11 +74,17 @@ async def test_a_pilot_foretells_the_job_that_it_is_of(bench: Bench):
         await bench.run(pilot.name, tiers)
         bill = served.bill()
         heard = hear_pilot(bench.engine, pilot.name, spec, found, asked, has_budget=False)
-        # The whole job on its cheapest tier: what the pilot asked is asked in the very same words.
-        whole = spec.model_copy(update={"policy": "cheapest", "cache": False})
+        # The whole job on its cheapest tier asks nothing that the pilot asked in the very same words.
+        whole = spec.model_copy(update={"policy": "cheapest"})
         submit_job(bench.engine, whole, reader(data))
         await bench.run(whole.name, tiers)
-        assert served.bill()["duplicates"] == 100
+        assert served.bill()["models"]["small"]["calls"] == ROWS
+        assert served.bill()["duplicates"] == 0
+    status = bench.status(whole.name)
+    assert status["rows"]["answered"] == ROWS
+    drawn = job_frontier(bench.engine, whole.name)["points"]
+    assert 0 <= drawn[0]["budget_usd"] < drawn[-1]["budget_usd"]
+    assert status["tiers"]["small"]["cached"] == status["tiers"]["large"]["cached"] == 100
 
     assert bill["models"]["small"]["calls"] == bill["models"]["large"]["calls"] == 100
     assert (heard["job"], heard["rows"], heard["labels"]) == ("whole-pilot", 100, "gold")
