@@ -83,7 +83,7 @@ def estimate(
     if as_json:
         print_json(estimate_as_dict(request, found, heard))
     else:
-        _show_pilot(heard, command)
+        _show_pilot(heard, command, is_taken_over=request.spec.cache)
 
 
 def read_and_estimate(
@@ -153,7 +153,7 @@ def _wait(service: Services, name: str) -> None:
         raise JobFailedError(f"The pilot {name!r} came to nothing (exit code {code}).")
 
 
-def _show_pilot(heard: dict[str, Any], command: str) -> None:
+def _show_pilot(heard: dict[str, Any], command: str, *, is_taken_over: bool) -> None:
     click.echo()
     names = list(heard["tiers"])
     print_table(
@@ -190,7 +190,8 @@ def _show_pilot(heard: dict[str, Any], command: str) -> None:
     click.echo(f"  {command}")
     say(
         f"The pilot {heard['job']!r} asked {heard['rows']:,} rows for"
-        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}; the job takes its answers over."
+        f" {format_usd(usd_to_nanousd(heard['spent_usd']))}"
+        f"{'; the job takes its answers over' if is_taken_over else ''}."
     )
     if not heard["measured"]:
         say(
