@@ -59,7 +59,7 @@ $(MODELS): $(INSTALLED) cascade_batch/providers/local_gguf/catalogue.py
 .PHONY: demo
 demo: export CASCADE_HOME := $(CURDIR)/.demo
 demo: $(MODELS)
-	job=$$($(BIN)/cascade-batch submit --allow-python-checks --job jobs/reviews --name "reviews-$$(date +%H%M%S)"); \
+	job=$$($(BIN)/cascade-batch submit --no-cache --allow-python-checks --job jobs/reviews --name "reviews-$$(date +%H%M%S)"); \
 	echo; $(BIN)/cascade-batch status "$$job"; \
 	echo; $(BIN)/cascade-batch results "$$job" | tail -n 3; \
 	echo; $(BIN)/cascade-batch audit "$$job"; \
@@ -71,7 +71,7 @@ rehearsal: $(INSTALLED)
 	$(BIN)/python jobs/rehearsal/generate.py
 	$(BIN)/cascade-batch provider --script jobs/rehearsal/script.yaml --port 8377 & \
 	trap "kill $$! && wait $$!" EXIT; \
-	job=$$($(BIN)/cascade-batch submit --job jobs/rehearsal --name "rehearsal-$$(date +%H%M%S)"); \
+	job=$$($(BIN)/cascade-batch submit --no-cache --job jobs/rehearsal --name "rehearsal-$$(date +%H%M%S)"); \
 	echo; $(BIN)/cascade-batch status "$$job"; \
 	echo; $(BIN)/cascade-batch audit "$$job"; \
 	echo; echo "The provider's own bill:"; \

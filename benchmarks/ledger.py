@@ -81,6 +81,7 @@ def _submit(engine: sa.Engine, name: str, rows: int) -> int:
             "budget_nanousd": 10**14,
             "prompt": "{{ text }}",
             "tiers": (freeze_price(tier),),
+            "cache": False,
         }
     )
     return submit_job(engine, spec, _reader(rows)).job_id

@@ -230,6 +230,8 @@ def _submit_command(ctx: click.Context, given: dict[str, Any], budget_usd: float
             words.append(str(value))
         elif isinstance(value, bool):
             words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        elif value is False and parameter.secondary_opts:
+            words.append(parameter.secondary_opts[0])
         else:
             values = value if isinstance(value, tuple) else (value,)
             for one in values:

@@ -178,6 +178,8 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
             facts.append(f"quality {status['quality']:.3f}")
         if status["reason"]:
             notes.append(("Reason", status["reason"]))
+        if status.get("saved_nanousd"):
+            facts.append(f"saved {format_usd(status['saved_nanousd'])}")
     elif status["status"] == JobState.PAUSED:
         facts.append("calls in flight settle, nothing new is sent")
     else:

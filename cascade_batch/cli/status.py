@@ -121,6 +121,8 @@ def _facts(job: Mapping[str, Any]) -> list[str]:
         facts.append("1 wave" if job["waves"] == 1 else f"{job['waves']:,} waves")
     if job["policy"] not in (None, "auto"):
         facts.append(f"policy {job['policy']}")
+    if job["saved_nanousd"]:
+        facts.append(f"saved {format_usd(job['saved_nanousd'])}")
     if job["quality"] is not None:
         facts.append(f"quality {quality_text(job['quality'])}")
     return facts

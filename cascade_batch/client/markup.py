@@ -75,6 +75,7 @@ def _money_text(progress: Progress) -> str:
         (progress.reserved_usd, "reserved"),
         (progress.at_risk_usd, "at risk"),
         (progress.overrun_usd, "billed beyond it"),
+        (progress.saved_usd, "saved"),
     ):
         text += f", {usd_text(amount_usd)} {what}" if amount_usd else ""
     return text

@@ -59,6 +59,7 @@ class Progress:
         reserved_usd: What is set aside for calls in flight.
         at_risk_usd: What calls whose end is unknown may have cost.
         overrun_usd: What providers billed beyond the worst case that they declared.
+        saved_usd: What answers had cost that were there already, and were not bought again.
         quality: Expected share of right answers over all rows, calibrated, from 0 to 1; None: unknown.
         labels: Where the word on answers comes from: check, gold, judge or agreement; None: not planned yet.
         tiers: What each tier did, cheap to dear.
@@ -91,6 +92,7 @@ class Progress:
     waits_for: tuple[str, ...] = ()
     rows_per_s: float | None = None
     left_s: float | None = None
+    saved_usd: float = 0.0
 
     @property
     def rows_pending(self) -> int:
@@ -113,6 +115,7 @@ class Progress:
             (self.reserved_usd, "reserved"),
             (self.at_risk_usd, "at risk"),
             (self.overrun_usd, "overrun"),
+            (self.saved_usd, "saved"),
         ):
             if amount_usd:
                 parts.append(f"{usd_text(amount_usd)} {what}")
@@ -159,6 +162,7 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         spent_usd=status["spent_usd"],
         reserved_usd=status["reserved_usd"],
         at_risk_usd=status["at_risk_usd"],
+        saved_usd=status["saved_usd"],
         overrun_usd=status["overrun_usd"],
         quality=status["quality"],
         labels=status["labels"],

@@ -155,6 +155,7 @@ def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
 def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: _Ingest, bounds: RowBounds) -> bool:
     """Find what need not be bought; whether there is anything."""
     followers, leaders = ingest.same.find()
+    ingest.same = SameRows()
     store_followers(raw, job_id, followers, leaders)
     for tier_no, (key_no, print_) in enumerate(
         zip(bounds.key_no, bounds.fingerprints(), strict=True)

@@ -29,6 +29,7 @@ class TierFacts:
     model: str
     calls: int
     answers: int
+    cached: int
     verdicts: int
     escalated: int
     refused_rows: int

@@ -164,6 +164,7 @@ def _figures(status: dict[str, Any], facts: Facts, at: datetime) -> list[tuple[s
         ("at_risk", "At risk", "may have been billed"),
         ("reserved", "Reserved", "for calls in flight"),
         ("overrun", "Overrun", "billed beyond the declared worst case"),
+        ("saved", "Saved", "by answers that were there already"),
     ):
         if status[f"{what}_nanousd"]:
             found.append((name, words.usd(status[f"{what}_nanousd"]), remark))
@@ -180,7 +181,7 @@ def _tiers(facts: Facts) -> _Table:
             f"{tier.input_tokens:,}",
             f"{tier.output_tokens:,}",
             words.usd(tier.spent_nanousd),
-            words.per_row(tier.spent_nanousd, tier.answers),
+            words.per_row(tier.spent_nanousd, tier.answers - tier.cached),
         ]
         for tier in facts.tiers
     ]

@@ -43,7 +43,7 @@ WITH drawn AS MATERIALIZED (
     SELECT DISTINCT row_no FROM cascade_store.decision
      WHERE job_id = :job AND action = 0 AND reason = 1
 ), one AS MATERIALIZED (
-    SELECT a.row_no, a.tier_no, a.cost_nanousd, a.value_key,
+    SELECT a.row_no, a.tier_no, a.cost_nanousd + coalesce(a.saved_nanousd, 0) AS cost_nanousd, a.value_key,
            coalesce(a.matches_gold, a.passed, v.passed) AS is_right,
            CASE WHEN a.tier_no = ANY (CAST(:whole AS integer[])) THEN a.row_no % :every = 0
                 ELSE true END AS counts
