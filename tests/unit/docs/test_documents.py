@@ -79,10 +79,17 @@ def faults_of(block: Block) -> list[str]:
     if "models" in value:
         script_from(value)
         return []
-    kind: SchemaName = (
-        "tiers" if set(value) == {"tiers"} and isinstance(value["tiers"], list) else "job"
-    )
-    errors = jsonschema.Draft7Validator(file_schema(kind)).iter_errors(value)
+    is_tiers = len(value) == 1 and isinstance(value.get("tiers"), list)
+    kind: SchemaName = "tiers" if is_tiers else "job"
+    schema = file_schema(kind)
+    if not set(value) & set(schema["properties"]):  # some keys of a tier
+        schema = {
+            **schema["$defs"]["Tier"],
+            "$defs": schema["$defs"],
+            "required": [],
+            "anyOf": [{}],
+        }
+    errors = jsonschema.Draft7Validator(schema).iter_errors(value)
     return [f"{block.where}: {'.'.join(map(str, error.path))}: {error.message}" for error in errors]
 
 
