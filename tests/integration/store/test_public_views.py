@@ -23,7 +23,9 @@ def test_every_public_column_has_a_comment(fresh_database: str) -> None:
 
 
 def test_the_reference_is_what_the_database_says(fresh_database: str) -> None:
-    spec = importlib.util.spec_from_file_location("sql_views", ROOT / "docs" / "hooks" / "sql_views.py")
+    spec = importlib.util.spec_from_file_location(
+        "sql_views", ROOT / "docs" / "hooks" / "sql_views.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
