@@ -213,3 +213,56 @@ async def test_a_leader_that_is_escalated_takes_its_followers_along(bench: Bench
         bill = served.bill()
     assert bill["models"]["small"]["calls"] <= 60
     assert bill["duplicates"] == 0
+
+
+async def test_a_leader_that_is_lost_holds_its_money_once_and_is_asked_again(bench: Bench):
+    fault = {"kind": "reset", "match": "lost", "first": 1}
+    async with provider(small=True, faults=[fault]) as served:
+        tiers = [bench.tier(served, "small")]
+        job = bench.submit(tiers, texts("lost", "lost", "lost"), cache=True)
+        await bench.run(job, tiers)
+        assert served.bill()["models"]["small"]["calls"] <= 2
+    status = bench.status(job)
+    assert [r.answer for r in bench.results(job)] == ["lost"] * 3
+    assert sum(lost["calls"] for lost in status["at_risk_calls"]) == 1
+    assert bench.audit(job).differences == []
+
+
+async def test_two_jobs_at_once_use_what_is_committed(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        running = bench.submit(tiers, texts("r1", "r2"), cache=True, chunk_rows=1)
+        bench.hold_back(running, 1)
+        at_once = bench.submit(tiers, texts("r1", "r2"), cache=True)
+        assert bench.status(at_once)["tiers"]["small"]["cached"] == 0
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+        later = bench.submit(tiers, texts("r1", "r2", "r1"), cache=True)
+        assert bench.status(later)["tiers"]["small"]["cached"] >= 1
+        shown = [(r.row_no, r.answer) for r in bench.results(later)]
+        assert (0, "r1") in shown  # the follower waits for the end of its job
+        assert all(row_no != 2 for row_no, _ in shown)
+        for job in (running, at_once, later):
+            await bench.run(job, tiers)
+            assert bench.audit(job).differences == []
+    assert [r.answer for r in bench.results(later)] == ["r1", "r2", "r1"]
+
+
+async def test_a_submission_that_breaks_off_leaves_nothing_and_can_be_repeated(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        await bench.run(bench.submit(tiers, texts("s1", "s2"), cache=True), tiers)
+
+        class Broken:
+            def plan_wave(self, *_args: object, **_more: object) -> None:
+                raise RuntimeError("broken off")
+
+        with pytest.raises(RuntimeError):
+            bench.submit(tiers, texts("s1", "s1"), name="again", cache=True, planner=Broken())
+        assert bench.one("SELECT count(*) FROM cascade_store.job WHERE name = 'again'") == 0
+        job = bench.submit(tiers, texts("s1", "s1"), name="again", cache=True)
+        await bench.run(job, tiers)
+        bench.plan(job)
+        assert served.bill()["models"]["small"]["calls"] == 2
+    assert bench.status(job)["rows"]["answered"] == 2
+    assert bench.audit(job).differences == []
