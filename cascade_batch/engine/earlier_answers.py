@@ -145,6 +145,8 @@ def _found(
     raw: Raw, job_id: int, sources: _Sources, days: float
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
     with raw.cursor(name="earlier_answers") as cursor:
+        # Tables that were just made have no statistics, and a loop over pairs of rows has no end.
+        raw.execute("SET LOCAL enable_nestloop = off")
         cursor.execute(
             _FOUND,
             {
@@ -157,6 +159,7 @@ def _found(
                 "days": days,
             },
         )
+        raw.execute("SET LOCAL enable_nestloop = on")
         while block := cursor.fetchmany(_BLOCK_ROWS):
             yield block
 
