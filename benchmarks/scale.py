@@ -4,8 +4,9 @@
 
 Two tiers of the scripted provider and a check that three rows in ten fail, so that a planner with all rows
 before it sends them up. While the job runs, `status` is asked over one connection again and again; the calls
-made by then give the speed over time, in tenths of all calls from the first one on. Sizes are those of the
-job's tables and indexes when it has ended.
+made by then give the speed over time, in tenths of all calls from the first one to the last. What comes after
+the last call (the frontier, the job's end) is `finishing_s`. Sizes are those of the job's tables and indexes
+when it has ended.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class _Watch:
         rows = int(answered[-1])
         # Of calls, and not of rows: later on, a part of them is made for rows that have an answer.
         moments = np.interp(np.linspace(0, calls[-1], 11)[1:], calls, times)
-        began = times[calls > 0][0]
+        began, moments[-1] = times[calls > 0][0], times[calls == calls[-1]][0]
         tenths = calls[-1] / 10 / np.diff(np.concatenate([[began], moments]))
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             sizes = connection.execute(sa.text(_SIZES)).all()
@@ -134,6 +135,7 @@ class _Watch:
         return {
             "calls_per_s_by_tenth": [round(float(t)) for t in tenths],
             "last_tenth_to_first": round(float(tenths[-1] / tenths[0]), 3),
+            "finishing_s": round(float(times[-1] - moments[-1]), 1),
             "status_ms_median": round(float(np.median(self._took_ms)), 2),
             "status_ms_worst": round(max(self._took_ms), 2),
             "status_asked": len(self._took_ms),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from cascade_batch.errors import CascadeError
+from cascade_batch.errors import CascadeError, ServiceUnreachableError
 
 DEBUG_VARIABLE = "CASCADE_DEBUG"
 
@@ -141,6 +141,8 @@ def show_error(error: CascadeError) -> None:
     click.echo(_coloured("Error: ", "red") + printable(error.message), err=True)
     if error.hint:
         click.echo(printable(error.hint), err=True)
+    if isinstance(error, ServiceUnreachableError):
+        click.echo("`cascade-batch doctor` looks at every part that a job needs.", err=True)
 
 
 def say(text: str) -> None:

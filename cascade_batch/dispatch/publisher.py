@@ -92,5 +92,5 @@ def require_broker(app: Celery) -> None:
     except Exception as error:
         raise ServiceUnreachableError(
             f"The broker at {broker_label(url)} can't be reached: {error}",
-            hint="Check CASCADE_REDIS_URL, that the server runs, and `cascade-batch doctor`.",
+            hint="Check CASCADE_REDIS_URL, and that the server runs.",
         ) from error

@@ -125,9 +125,11 @@ class OpenChunk:
             self.give_up = True
         elif grant.granted < len(turn.wants):
             if grant.granted == 0 and grant.job_reserved_nanousd == 0:
-                # Nobody holds money that could come free: this row can't be afforded. The planner
-                # decides what becomes of it; a cheaper one behind it may still fit.
-                self.todo.popleft()
+                # Nobody holds money that could come free: this row can't be afforded, nor can those
+                # behind it that take no less, and the planner decides what becomes of them. A turn for
+                # each of them would let a chunk of thousands end only after minutes.
+                refused = turn.wants[0]
+                self.todo = deque(t for t in self.todo if t.want.may_fit_where_not(refused))
             elif self.is_idle:
                 # Calls of our own bring money back when they end, and that is when we ask again; for
                 # those of others we can only wait.

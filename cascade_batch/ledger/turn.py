@@ -54,6 +54,14 @@ class Want:
     lent_nanousd: int
     is_first: bool
 
+    def may_fit_where_not(self, refused: Want) -> bool:
+        """Whether this call could be reserved although `refused`, alone, could not: it takes less of
+        the free money, or less of what is fenced for rows without an answer."""
+        return (
+            self.worst_nanousd < refused.worst_nanousd
+            or self.worst_nanousd - self.lent_nanousd < refused.worst_nanousd - refused.lent_nanousd
+        )
+
 
 @dataclass(slots=True)
 class ChunkTurn:

@@ -133,6 +133,8 @@ def stop_stack(settings: Settings) -> bool:
     Raises:
         ServiceUnreachableError: It did not stop in time.
     """
+    if not settings.home.exists():
+        return False  # and nothing is made in order to be told so
     home = Home.at(settings.home)
     with home.lock("start", timeout_s=START_TIMEOUT_S):
         state = home.read_state()

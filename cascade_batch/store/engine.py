@@ -101,5 +101,5 @@ def reachable(database_url: str) -> Iterator[None]:
         first_line = str(cause).strip().splitlines()[0] if str(cause).strip() else "no answer"
         raise ServiceUnreachableError(
             f"The database at {hide_password(database_url)} can't be reached: {first_line}",
-            hint="Check CASCADE_DATABASE_URL, that the server runs, and `cascade-batch doctor`.",
+            hint="Check CASCADE_DATABASE_URL, and that the server runs.",
         ) from error

@@ -26,6 +26,11 @@ ROOT = Path(__file__).parents[2]
 _OTHER_VARIABLES = {
     "CASCADE_DEBUG": "Tracebacks, and everything is logged; as the option `--debug`.",
     "CASCADE_NOTIFY_SECRET": "The secret that messages are signed with, where a job names no other.",
+    "CASCADE_NOTIFY_ALLOW": """Hosts that messages may go to although they are not public or not
+        reached over https, see [Notifications](../notifications.md). Needed where you submit and where
+        the sweeper runs.""",
+    "OTEL_EXPORTER_OTLP_ENDPOINT, …": """Where traces go, see [Monitoring](../monitoring.md). Needed where
+        workers run.""",
     "CASCADE_GGUF_THREADS": "Threads of a local model. Not set: half of the machine's cores.",
     "NO_COLOR": "Set to anything: no colours.",
     "OPENAI_API_KEY, ANTHROPIC_API_KEY, …": """The providers' keys, by the names that tiers give in

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from cascade_batch.ledger.turn import Want
 from cascade_batch.store.engine import libpq_url
 
 LARGEST = 2**63 - 1
@@ -73,3 +74,27 @@ def test_escalations_never_take_what_unanswered_rows_need(
     assert taken <= free
     if free >= fence:
         assert free - taken >= fence - lent
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=100)
+@given(
+    free=st.integers(-5, 40),
+    fence=st.integers(0, 40),
+    refused=st.tuples(amounts, amounts),
+    calls=calls,
+)
+def test_what_is_given_up_with_a_refused_call_could_not_have_been_reserved_either(
+    connection, free, fence, refused, calls
+):
+    def fits(worst: int, lent: int) -> bool:
+        (granted,) = connection.execute(
+            "SELECT cascade_store.affordable(%s, %s, %s::bigint[], %s::bigint[])",
+            (free, fence, [worst], [lent]),
+        ).fetchone()
+        return granted == 1
+
+    if fits(*refused):
+        return
+    for worst, lent in calls:
+        if fits(worst, lent):
+            assert Want(0, worst, lent, True).may_fit_where_not(Want(0, *refused, True))
