@@ -121,18 +121,22 @@ def run_failing(run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "more"),
     [
-        (CascadeError("It is broken.", hint="Mend it."), 1),
-        (JobNotFoundError("It is broken.", hint="Mend it."), 2),
-        (ServiceUnreachableError("It is broken.", hint="Mend it."), 4),
+        (CascadeError("It is broken.", hint="Mend it."), 1, ""),
+        (JobNotFoundError("It is broken.", hint="Mend it."), 2, ""),
+        (
+            ServiceUnreachableError("It is broken.", hint="Mend it."),
+            4,
+            "`cascade-batch doctor` looks at every part that a job needs.\n",
+        ),
     ],
 )
-def test_an_error_is_told_in_words_and_by_its_exit_code(run_failing, error, code):
+def test_an_error_is_told_in_words_and_by_its_exit_code(run_failing, error, code, more):
     result = run_failing(error)
 
     assert result.exit_code == code
-    assert result.stderr == "Error: It is broken.\nMend it.\n"
+    assert result.stderr == "Error: It is broken.\nMend it.\n" + more
     assert result.stdout == "some data\n"
 
 
