@@ -24,7 +24,8 @@ Steps = Sequence[str | int]
 MAX_CHARS = 4 * 2**20
 """Longest text. What a file holds in bulk (a prompt, rows) belongs into files of its own."""
 MAX_DEPTH = 64
-"""Deepest nesting. The parser's own end is a crash of the process, some ten thousand levels down."""
+"""Deepest nesting. The parser's own end is an error a thousand levels down, and with an older libyaml a
+crash of the process."""
 MAX_VALUES = 200_000
 """Most values, each as often as aliases (`*name`) repeat it."""
 
@@ -171,16 +172,21 @@ class YamlSource:
 
     def _measure(self, text: str) -> None:
         """Refuse what is nested too deep, by the parser's events alone: those it makes without recursion."""
+        too_deep = f"the value is nested more than {MAX_DEPTH} levels deep"
         depth = 0
-        for event in yaml.parse(text, Loader=_Loader):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise self._error(
-                        event.start_mark, f"the value is nested more than {MAX_DEPTH} levels deep"
-                    )
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
+        try:
+            for event in yaml.parse(text, Loader=_Loader):
+                if isinstance(event, yaml.CollectionStartEvent):
+                    depth += 1
+                    if depth > MAX_DEPTH:
+                        raise self._error(event.start_mark, too_deep)
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    depth -= 1
+        except yaml.MarkedYAMLError as error:
+            # The parser looks ahead, and may meet its own limit before it has told of a level beyond ours.
+            if "nesting depth" in (error.problem or ""):
+                raise self._error(error.problem_mark, too_deep) from None
+            raise
 
     def _check(self, node: yaml.Node, sizes: dict[int, int], open_: set[int]) -> int:
         """Refuse what is no plain value. Returns how many values there are, aliases unfolded."""
