@@ -21,9 +21,9 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.ledger import answer_all, own_database
+from benchmarks.ledger import answer_all, own_database, release_all
 from benchmarks.rig import BenchmarkError, Rig, command, record, rig, write_tiers
-from cascade_batch.store.engine import libpq_url
+from cascade_batch.store.engine import libpq_url, make_engine
 
 ROW_BYTES = 512
 JOB = "rows"
@@ -92,6 +92,7 @@ def measure(one: Rig, url: str, rows: int) -> dict[str, Any]:
         one, rows, "submit", "data.jsonl", "--name", JOB, "--budget", "100000", "--detach",
         "--prompt", "{{ question }}", "--policy", "cheapest",
     )  # fmt: skip
+    release_all(make_engine(url), JOB)
     if asyncio.run(answer_all(url, "benchmark")) != rows:
         raise BenchmarkError("not every row was answered")
     found = {

@@ -39,5 +39,8 @@ def store_job(service: Services, request: JobRequest, read: Reader) -> Submissio
                 raise
             continue
         break
-    publisher.publish_chunks(submission.notices)
+    if submission.notices:
+        publisher.publish_chunks(submission.notices)
+    else:
+        publisher.publish_plan(submission.name)
     return submission

@@ -35,6 +35,9 @@ from cascade_batch.store.tables import JOB, JOB_TIER
 
 Raw = psycopg.Connection[tuple[object, ...]]
 
+PLAN_AT_ONCE_ROWS = 50_000
+"""Rows up to which the first wave is planned, in a moment, before the job can be seen. A larger job is left
+to the planner's process, which has to read all of it anyway, and has the memory for it."""
 _COPY_BLOCK_BYTES = 1 << 18
 _STILL_NEEDED = """
 SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
@@ -47,7 +50,8 @@ SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A stored job; `notices` are to be published now that it is committed."""
+    """A stored job, to be made known now that it is committed: by `notices` of its first chunks, or, where
+    there are none, by a message to the planner."""
 
     job_id: int
     name: str
@@ -71,7 +75,7 @@ class _Ingest:
 def submit_job(
     engine: sa.Engine, spec: JobSpec, read: Reader, *, planner: Planner = PLANNER
 ) -> Submission:
-    """Store a job: its rows, its account and the chunks of its first wave.
+    """Store a job: its rows, its account and, unless it is large, the chunks of its first wave.
 
     Args:
         read: Reads the data set, in order, and leaves out or raises for what `check` refuses
@@ -122,7 +126,9 @@ def submit_job(
             budget_nanousd=spec.budget_nanousd,
             ring_fence_nanousd=minimum_nanousd,
         )
-        notices = _release_first_wave(connection, spec, planner, taken=saves)
+        notices = []
+        if ingest.rows <= PLAN_AT_ONCE_ROWS:
+            notices = _release_first_wave(connection, spec, planner, taken=saves)
         notify_jobs_changed(connection)
     return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices)
 
@@ -201,21 +207,18 @@ def _copy_rows(
 def _lines(
     spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest, bounds: RowBounds
 ) -> Iterator[bytes]:
-    kinds = ingest.columns
     prefix = b"%d\t" % job_id
+    form: list[object] = []
     for record in read(check=bounds.check):
         worst = bounds.worst_nanousd
         cheapest = min(worst)
         ingest.cheapest_nanousd += cheapest
         if ingest.cheapest_nanousd <= spec.budget_nanousd:
             ingest.affordable_rows = ingest.rows + 1
-        for column, value in record.fields.items():
-            kind = _JSON_KIND.get(type(value), "json")
-            known = kinds.get(column)
-            if known is None or known == "null":
-                kinds[column] = kind
-            elif kind not in (known, "null"):
-                kinds[column] = "json"
+        # Most records have the columns of the one before, of the same types.
+        if (form_now := [*record.fields, *map(type, record.fields.values())]) != form:
+            _note_columns(ingest.columns, record.fields)
+            form = form_now
         custom_id = record.custom_id if record.custom_id is not None else str(ingest.rows)
         gold = record.fields.get(spec.gold) if spec.gold else None
         stratum = 0
@@ -238,9 +241,19 @@ def _lines(
             rb"\\x" + key.hex().encode() if key else rb"\N",
         )
         ingest.rows += 1
-    for column, kind in kinds.items():
+    for column, kind in ingest.columns.items():
         if kind == "null":
-            kinds[column] = "string"
+            ingest.columns[column] = "string"
+
+
+def _note_columns(kinds: dict[str, str], fields: dict[str, object]) -> None:
+    for column, value in fields.items():
+        kind = _JSON_KIND.get(type(value), "json")
+        known = kinds.get(column)
+        if known is None or known == "null":
+            kinds[column] = kind
+        elif kind not in (known, "null"):
+            kinds[column] = "json"
 
 
 _JSON_KIND = {

@@ -36,6 +36,8 @@ _MAX_TAGS = 20_000
 _MAX_SHOWN = 300
 _LONG = 4096
 _FILE = "<prompt>"
+_JINJA_NAMES = frozenset({"row", "self", "super", "loop", "caller", "varargs", "kwargs"})
+"""Names that may stand for more than a column."""
 
 
 class TextTemplate:
@@ -59,6 +61,7 @@ class TextTemplate:
             _refuse_what_needs_files(tree)
             _refuse_unsendable_text(tree)
             self._is_metered = _meter(tree)
+            self._plain = _plain_parts(tree)
             self._reads_row = any(
                 node.name == "row" for node in tree.find_all(nodes.Name) if node.ctx == "load"
             )
@@ -81,6 +84,10 @@ class TextTemplate:
         Raises:
             PromptError: A column is missing, the template fails, or it goes beyond a limit.
         """
+        if self._plain is not None:
+            text = _plain_text(self._plain, fields)
+            if text is not None:
+                return text
         variables = fields
         if self._reads_row:
             variables = {"row": fields, **variables}
@@ -117,6 +124,46 @@ class TextTemplate:
                 line_no = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return self._where if line_no is None else f"{self._where}, line {line_no}"
+
+
+def _plain_parts(tree: nodes.Template) -> tuple[tuple[str, str | None], ...] | None:
+    """Texts, each with the column that is shown behind it, of a template that holds nothing else: most do.
+
+    Such a template is filled in without Jinja2, whose context and generator take 5 us a row, more than
+    reading the row.
+    """
+    parts: list[tuple[str, str | None]] = []
+    text = ""
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            if isinstance(node, nodes.TemplateData):
+                text += node.data
+            elif isinstance(node, nodes.Name) and node.name not in _JINJA_NAMES:
+                parts.append((text, node.name))
+                text = ""
+            else:
+                return None
+    return (*parts, (text, None))
+
+
+def _plain_text(parts: tuple[tuple[str, str | None], ...], fields: dict[str, Any]) -> str | None:
+    """The text of a plain template; None where Jinja2 has to say what becomes of a value, or of its lack."""
+    pieces = []
+    for text, column in parts:
+        pieces.append(text)
+        if column is None:
+            break
+        value = fields.get(column, missing)
+        if value.__class__ is str:
+            pieces.append(value)
+        elif value.__class__ is int or value.__class__ is float:
+            pieces.append(str(value))
+        elif value is not None:
+            return None
+    made = "".join(pieces)
+    return made if len(made) <= MAX_PROMPT_CHARS else None
 
 
 def _said(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cascade_batch.engine import submit
 from tests.integration.engine.bench import Bench, provider
 
 CHOICES = ["up", "down", "none"]
@@ -132,6 +133,25 @@ async def test_tiers_that_cost_nothing_need_no_budget(bench: Bench):
     assert status["spent_nanousd"] == 0
     assert status["tiers"]["large"]["escalated"] > 0
     assert bench.audit(job).differences == []
+
+
+async def test_the_first_wave_of_a_large_job_is_left_to_the_planner(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(submit, "PLAN_AT_ONCE_ROWS", 20)
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", max_output_tokens=64)]
+        bench.submit(tiers, 20, name="small enough")
+        bench.submit(tiers, 21, name="large")
+        waves = {job: bench.status(job)["waves"] for job in ("small enough", "large")}
+        assert waves == {"small enough": 1, "large": 0}
+        # Enough is fenced off from the start, whoever plans.
+        fence = "SELECT ring_fence_nanousd FROM cascade_store.balance WHERE job_id = :job"
+        fences = [bench.one(fence, job=bench.job_id(job)) for job in waves]
+        assert 0 < fences[0] < fences[1]
+        await bench.run("large", tiers)
+    assert bench.status("large")["rows"]["answered"] == 21
+    assert bench.audit("large").is_ok
 
 
 async def test_two_jobs_share_a_tier_and_keep_their_accounts_apart(bench: Bench):

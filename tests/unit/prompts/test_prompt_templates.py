@@ -241,3 +241,38 @@ def test_whatever_the_template_errors_are_for_users(template: str, value: object
     content = prompt.messages[0]["content"]
     assert isinstance(content, str)
     assert content.strip()
+
+
+_LITERALS = st.text(st.sampled_from("ab{ \n\té}#"), max_size=6).filter(
+    lambda text: (
+        not {"{{", "{#", "{%"} & {text[i : i + 2] for i in range(len(text))}
+        and not text.endswith("{")
+    )
+)
+_COLUMNS = ("q", "range", "self", "row", "loop", "none")
+_VALUES = st.one_of(
+    st.text(max_size=5),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.none(),
+    st.booleans(),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@given(
+    st.lists(st.tuples(_LITERALS, st.sampled_from(_COLUMNS)), min_size=1, max_size=4),
+    st.dictionaries(st.sampled_from(_COLUMNS), _VALUES, max_size=5),
+)
+def test_a_template_of_texts_and_columns_alone_gives_what_it_gives_among_other_things(
+    parts: list[tuple[str, str]], fields: dict[str, Any]
+):
+    template = "x" + "".join(f"{literal}{{{{ {column} }}}}" for literal, column in parts)
+
+    def made(template: str) -> str | None:
+        try:
+            return text(template, **fields)
+        except PromptError:
+            return None
+
+    assert made(template) == made("{{ '' }}" + template)
