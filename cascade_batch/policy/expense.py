@@ -23,6 +23,7 @@ as a token and every answer as long as it may be."""
 _FIRST_WEIGHT = 3.0
 """What that is worth, in answers."""
 _PRECISION = 10.0
+_NONE = np.empty(0, np.intp)
 _SIZE_PRIOR = 0.5
 """How strongly cost is taken to follow the prompt's size before anything is seen."""
 _MOST_RELATIVE = 10.0
@@ -40,22 +41,24 @@ def expected_costs(view: JobView) -> Floats:
     and positive where the worst case is."""
     mean = _mean_costs(view)
     features = _expense_features(view)
-    row, tier = np.nonzero(view.held)
-    known = mean[tier] > 0
-    row, tier = row[known], tier[known]
     first = np.zeros(features.shape[1])
     first[0], first[1] = 1.0, _SIZE_PRIOR
+    # Tier by tier, as a copy of the features of all answers would be the largest thing in memory.
+    answered = [np.flatnonzero(view.held[:, t]) if mean[t] > 0 else _NONE for t in range(mean.size)]
+    relative = [
+        np.minimum(view.cost_nanousd[rows, t] / mean[t], _MOST_RELATIVE)
+        for t, rows in enumerate(answered)
+    ]
     cost = np.empty(view.held.shape)
-    if row.size < _FEW:
+    n_answers = sum(rows.size for rows in answered)
+    if n_answers < _FEW:
         cost[:] = mean * np.clip(features @ first, *_RELATIVE_BOUNDS)[:, None]
     else:
-        relative = np.minimum(view.cost_nanousd[row, tier] / mean[tier], _MOST_RELATIVE)
-        shared = first + _ridge(features[row], relative - features[row] @ first, _PRECISION)
+        shared = first + _ridge(features, answered, relative, first)
         expense = np.clip(features @ shared, *_RELATIVE_BOUNDS)
-        for t in range(mean.size):
-            on_tier = tier == t
-            cost[:, t] = mean[t] * expense * _level(expense[row[on_tier]], relative[on_tier])
-    if row.size:
+        for t, rows in enumerate(answered):
+            cost[:, t] = mean[t] * expense * _level(expense[rows], relative[t])
+    if n_answers:
         cost *= _talkative(view, cost)
     return np.asarray(
         np.clip(cost, np.minimum(1.0, view.worst_nanousd), view.worst_nanousd, out=cost)
@@ -99,20 +102,28 @@ def _talkative(view: JobView, cost: Floats) -> Floats:
     The logarithm of a tier's surplus is regressed, through the origin, on the mean logarithm of the other
     tiers' surpluses.
     """
-    surplus = np.log(np.maximum(view.cost_nanousd, 1.0) / np.maximum(cost, 1.0))
-    surplus = np.where(view.held, np.clip(surplus, -_MOST_SURPLUS, _MOST_SURPLUS), 0.0)
-    n_held = view.held.sum(axis=1)
+    held, paid = view.held, view.cost_nanousd
+    n_tiers = held.shape[1]
+    surplus = np.zeros((n_tiers, len(held)))
+    n_held = np.zeros(len(held), np.int16)
+    for tier in range(n_tiers):
+        rows = np.flatnonzero(held[:, tier])
+        ratio = np.maximum(paid[rows, tier], 1.0) / np.maximum(cost[rows, tier], 1.0)
+        surplus[tier, rows] = np.clip(np.log(ratio), -_MOST_SURPLUS, _MOST_SURPLUS)
+        n_held += held[:, tier]
+    total = surplus.sum(axis=0)
     factor = np.ones(cost.shape)
-    for tier in range(cost.shape[1]):
-        others = n_held - view.held[:, tier]
-        heard = (surplus.sum(axis=1) - surplus[:, tier]) / np.maximum(others, 1)
-        both = view.held[:, tier] & (others > 0)
-        slope = (heard[both] @ surplus[both, tier]) / (heard[both] @ heard[both] + _SURPLUS_WEIGHT)
-        said = np.exp(slope * heard)
-        seen = float((cost[both, tier] * said[both]).sum())
-        paid = float(view.cost_nanousd[both, tier].sum())
-        level = (paid + _FEW * cost[:, tier].mean()) / (seen + _FEW * cost[:, tier].mean() + 1.0)
-        factor[:, tier] = np.where((others > 0) & ~view.held[:, tier], said * level, 1.0)
+    for tier in range(n_tiers):
+        others = n_held - held[:, tier]
+        heard = (total - surplus[tier]) / np.maximum(others, 1)
+        both = np.flatnonzero(held[:, tier] & (others > 0))
+        heard_both = heard[both]
+        slope = (heard_both @ surplus[tier, both]) / (heard_both @ heard_both + _SURPLUS_WEIGHT)
+        mean = cost[:, tier].mean()
+        seen = float(cost[both, tier] @ np.exp(slope * heard_both))
+        level = (float(paid[both, tier].sum()) + _FEW * mean) / (seen + _FEW * mean + 1.0)
+        told = np.flatnonzero(~held[:, tier] & (others > 0))
+        factor[told, tier] = np.exp(slope * heard[told]) * level
     return factor
 
 
@@ -129,8 +140,16 @@ def _expense_features(view: JobView) -> Floats:
     return np.column_stack(columns)
 
 
-def _ridge(features: Floats, target: Floats, precision: float) -> Floats:
-    penalty = np.full(features.shape[1], precision)
-    penalty[0], penalty[1] = precision / 10.0, precision / 3.0
-    gram: NDArray[np.float64] = features.T @ features + np.diag(penalty)
-    return np.asarray(np.linalg.solve(gram, features.T @ target))
+def _ridge(
+    features: Floats, answered: list[NDArray[np.intp]], relative: list[Floats], first: Floats
+) -> Floats:
+    """[F] what to add to the first coefficients: ridge regression of the answers' relative costs."""
+    penalty = np.full(features.shape[1], _PRECISION)
+    penalty[0], penalty[1] = _PRECISION / 10.0, _PRECISION / 3.0
+    gram: Floats = np.diag(penalty)
+    pull = np.zeros(features.shape[1])
+    for rows, target in zip(answered, relative, strict=True):
+        x = features if rows.size == len(features) else features[rows]
+        gram += x.T @ x
+        pull += x.T @ (target - x @ first)
+    return np.asarray(np.linalg.solve(gram, pull))

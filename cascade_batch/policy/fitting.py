@@ -96,7 +96,7 @@ def _improve(model: Model, evidence: Evidence, groups: list[Group], labels: Labe
     for group in groups:
         part = evidence.take(group.rows)
         tiers = weighed(group.tiers)
-        table = posterior(model, part, tiers, use_gold=True) * weight
+        table = posterior(model, part, tiers, use_gold=True).transpose(2, 0, 1) * weight
         right = combinations(len(tiers))
         for place, tier in enumerate(tiers):
             old = expected[tier]

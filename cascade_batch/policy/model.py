@@ -37,7 +37,7 @@ NODES: Floats = _nodes
 NODE_WEIGHTS: Floats = _weights / _weights.sum()
 KNOTS: Floats = np.array([0.0, 0.04, 0.1, 0.18, 0.28, 0.4, 0.55, 0.7, 0.85, 1.0])
 
-_BLOCK_ROWS = 20_000
+_BLOCK_ROWS = 8_192
 _MOST_WEIGHED = 6
 _LEAST_DENSITY = 1e-6
 _CERTAIN = 1e3
@@ -119,11 +119,9 @@ def sigmoid(x: Floats) -> Floats:
 
 
 def log_odds(model: Model, features: Floats, tier: int) -> Floats:
-    """[n, K] log-odds that the tier is right, at each node of the ease."""
-    ease = NODES[None, :] + (features @ model.shared)[:, None]
-    return np.asarray(
-        model.ability[tier] + model.slope[tier] * ease + (features @ model.own[tier])[:, None]
-    )
+    """[K, n] log-odds that the tier is right, at each node of the ease."""
+    ease = NODES[:, None] + features @ model.shared
+    return np.asarray(model.ability[tier] + model.slope[tier] * ease + features @ model.own[tier])
 
 
 def between_knots(rank: Floats) -> tuple[NDArray[np.intp], Floats]:
@@ -135,66 +133,70 @@ def between_knots(rank: Floats) -> tuple[NDArray[np.intp], Floats]:
 def posterior(
     model: Model, evidence: Evidence, tiers: tuple[int, ...], *, use_gold: bool
 ) -> Floats:
-    """[n, K, 2^m] probability of each ease and combination of right and wrong, for rows that hold these m
-    tiers. Gold is used to fit, never to grade the row that it belongs to."""
+    """[K, 2^m, n] probability of each ease and combination of right and wrong, for rows that hold these m
+    tiers. Gold is used to fit, never to grade the row that it belongs to.
+
+    Rows are the last axis, so that whatever is done to all of them is done to neighbours in memory.
+    """
     right = combinations(len(tiers))
-    joint = np.zeros((len(evidence.held), N_NODES, len(right)))
-    joint += np.log(NODE_WEIGHTS)[None, :, None]
+    joint = np.empty((N_NODES, len(right), len(evidence.held)))
+    joint[:] = np.log(NODE_WEIGHTS)[:, None, None]
     for place, tier in enumerate(tiers):
         told = _told(model, evidence, tier, use_gold=use_gold)
-        joint += told[:, :, right[:, place].astype(np.intp)]
-    joint += _agreement(model, evidence, tiers, right)[:, None, :]
-    joint -= joint.max(axis=(1, 2), keepdims=True)
+        for combination, is_right in enumerate(right[:, place]):
+            joint[:, combination] += told[:, int(is_right)]
+    joint += _agreement(model, evidence, tiers, right)
+    joint -= joint.max(axis=(0, 1))
     np.exp(joint, out=joint)
-    joint /= joint.sum(axis=(1, 2), keepdims=True)
+    joint /= joint.sum(axis=(0, 1))
     return joint
 
 
 def _told(model: Model, evidence: Evidence, tier: int, *, use_gold: bool) -> Floats:
-    """[n, K, 2] log-likelihood of what one tier's answer gives away, and of being wrong or right."""
+    """[K, 2, n] log-likelihood of what one tier's answer gives away, and of being wrong or right."""
     odds = log_odds(model, evidence.features, tier)
     # log P(wrong) and log P(right), of one logarithm: numpy's logaddexp takes several times as long.
     rest = np.log1p(np.exp(-np.abs(odds)))
-    told = np.empty((*odds.shape, 2))
-    np.negative(np.maximum(odds, 0.0) + rest, out=told[..., 0])
-    np.negative(np.maximum(-odds, 0.0) + rest, out=told[..., 1])
+    told = np.empty((N_NODES, 2, len(evidence.held)))
+    np.negative(np.maximum(odds, 0.0) + rest, out=told[:, 0])
+    np.negative(np.maximum(-odds, 0.0) + rest, out=told[:, 1])
     if evidence.gives[tier]:
         rank = evidence.rank[:, tier]
         given = ~np.isnan(rank)
         below, share = between_knots(rank[given])
-        density = model.density[tier]
-        at = density[:, below] * (1.0 - share)[None, :, None]
-        at += density[:, below + 1] * share[None, :, None]
-        at = np.log(np.maximum(at, _LEAST_DENSITY, out=at), out=at).transpose(1, 2, 0)
+        density = model.density[tier].transpose(2, 0, 1)
+        at = density[:, :, below] * (1.0 - share)
+        at += density[:, :, below + 1] * share
+        at = np.log(np.maximum(at, _LEAST_DENSITY, out=at), out=at)
         if given.all():
             told += at
         else:
-            told[given] += at
-        missing = model.missing[tier]
-        told += np.where(given[:, None], np.log1p(-missing), np.log(missing))[:, None, :]
+            told[:, :, given] += at
+        missing = model.missing[tier][:, None]
+        told += np.where(given, np.log1p(-missing), np.log(missing))
     again = evidence.again[:, tier]
-    told[again == 1] += np.log(model.same_again[tier])
-    told[again == 0] += np.log1p(-model.same_again[tier])
+    told[:, :, again == 1] += np.log(model.same_again[tier])[:, None]
+    told[:, :, again == 0] += np.log1p(-model.same_again[tier])[:, None]
     verdict = evidence.verdict[:, tier]
-    told[verdict == 1] += np.log([model.false_pass, 1.0 - model.false_alarm])
-    told[verdict == 0] += np.log([1.0 - model.false_pass, model.false_alarm])
+    told[:, :, verdict == 1] += np.log([[model.false_pass], [1.0 - model.false_alarm]])
+    told[:, :, verdict == 0] += np.log([[1.0 - model.false_pass], [model.false_alarm]])
     if use_gold:
-        told[evidence.gold[:, tier] == 1, :, 0] = -_CERTAIN
-        told[evidence.gold[:, tier] == 0, :, 1] = -_CERTAIN
+        told[:, 0, evidence.gold[:, tier] == 1] = -_CERTAIN
+        told[:, 1, evidence.gold[:, tier] == 0] = -_CERTAIN
     return told
 
 
 def _agreement(model: Model, evidence: Evidence, tiers: tuple[int, ...], right: Bools) -> Floats:
-    """[n, 2^m] log-likelihood of which values are the same. Pairs are taken for independent, so that m tiers
+    """[2^m, n] log-likelihood of which values are the same. Pairs are taken for independent, so that m tiers
     count as m - 1 comparisons and not as m (m - 1) / 2."""
-    told = np.zeros((len(evidence.held), len(right)))
+    told = np.zeros((len(right), len(evidence.held)))
     weight = 2.0 / max(len(tiers), 2)
     same = np.log(np.clip(model.same_value, 1e-4, 1 - 1e-4))
     other = np.log1p(-np.clip(model.same_value, 1e-4, 1 - 1e-4))
     for i, j, first, second in pairs_of(tiers):
         both, agree = compared(evidence, first, second)
-        n_right = right[:, i].astype(np.intp) + right[:, j]
-        told[both] += weight * np.where(agree[:, None], same[n_right], other[n_right])
+        n_right = (right[:, i].astype(np.intp) + right[:, j])[:, None]
+        told[:, both] += weight * np.where(agree, same[n_right], other[n_right])
     return told
 
 
@@ -227,13 +229,13 @@ def group_beliefs(model: Model, evidence: Evidence, tiers: tuple[int, ...]) -> F
     tiers = weighed(tiers)
     table = posterior(model, evidence, tiers, use_gold=False)
     right = combinations(len(tiers))
-    by_ease = table.sum(axis=2)
-    by_combination = table.sum(axis=1)
+    by_ease = table.sum(axis=1)
+    by_combination = table.sum(axis=0)
     belief = np.empty(evidence.held.shape)
     for tier in range(model.n_tiers):
         if tier in tiers:
-            belief[:, tier] = by_combination @ right[:, tiers.index(tier)]
+            belief[:, tier] = right[:, tiers.index(tier)] @ by_combination
         else:
             odds = log_odds(model, evidence.features, tier)
-            belief[:, tier] = (by_ease * sigmoid(odds)).sum(axis=1)
+            belief[:, tier] = (by_ease * sigmoid(odds)).sum(axis=0)
     return belief

@@ -28,6 +28,8 @@ recorded sets lay half a point lower, those at which the hull puts all rows on o
 _SEARCHED_ROWS = 20_000
 """The price of money is found on so many rows; it is a mean, and known well enough from them."""
 _BISECTIONS = 18
+_BLOCK_ROWS = 8_192
+"""Rows that are decided on at once: what is worked out for them on the way stays in the processor's cache."""
 
 Places = NDArray[np.intp]
 
@@ -141,14 +143,19 @@ class Outlook:
         tier_no = np.full(rows.size, -1, np.int16)
         spend, gain, worth = np.zeros((3, rows.size))
         for group in groups_of(self.held[rows]):
-            at = group.rows
-            part = self._decide_group(strategy, price, Group(group.tiers, rows[at]), belief[at])
-            tier_no[at], spend[at] = part.tier_no, part.spend_nanousd
-            gain[at], worth[at] = part.gain, part.worth
+            usual = -1
+            if not group.tiers:
+                usual = self._usual_start(strategy, price, rows[group.rows], belief[group.rows])
+            for start in range(0, group.rows.size, _BLOCK_ROWS):
+                at = group.rows[start : start + _BLOCK_ROWS]
+                block = Group(group.tiers, rows[at])
+                part = self._decide_group(strategy, price, block, belief[at], usual)
+                tier_no[at], spend[at] = part.tier_no, part.spend_nanousd
+                gain[at], worth[at] = part.gain, part.worth
         return Decision(tier_no, spend, gain, worth)
 
     def _decide_group(
-        self, strategy: Strategy, price: float, group: Group, belief: Floats
+        self, strategy: Strategy, price: float, group: Group, belief: Floats, usual: int
     ) -> Decision:
         rows, state = group.rows, group.tiers
         held = best_held(belief, state, upwards_only=self.upwards_only)
@@ -160,7 +167,6 @@ class Outlook:
         worth = best.copy()
         tier_no = np.full(rows.size, -1, np.int16)
         spend, gain = np.zeros((2, rows.size))
-        usual = -1 if state else self._usual_start(strategy, price, rows, functions)
         for tier, ahead in strategy.get(state, {}).items():
             cost = np.where(waits, 0.0, self.cost[rows, tier])
             adds = functions @ ahead.worth
@@ -180,11 +186,9 @@ class Outlook:
         tier_no[waits] = -1
         return Decision(tier_no, spend, gain, worth)
 
-    def _usual_start(
-        self, strategy: Strategy, price: float, rows: Places, functions: Floats
-    ) -> int:
+    def _usual_start(self, strategy: Strategy, price: float, rows: Places, belief: Floats) -> int:
         """The tier on which these rows would start best if all had to start on one."""
-        mean = functions.mean(axis=0)
+        mean = np.concatenate([[1.0], belief.mean(axis=0), (belief**2).mean(axis=0)])
         net = {
             tier: float(mean @ ahead.worth) - price * float(self.cost[rows, tier].mean())
             for tier, ahead in strategy.get((), {}).items()

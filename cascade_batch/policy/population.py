@@ -26,7 +26,7 @@ def imagine(
     rank = np.full((N_IMAGINED, n_tiers), np.nan)
     each = np.arange(N_IMAGINED)
     for tier in range(n_tiers):
-        p = sigmoid(log_odds(model, features, tier)[each, node])
+        p = sigmoid(log_odds(model, features, tier)[node, each])
         right[:, tier] = rng.random(N_IMAGINED) < p
         r = right[:, tier].astype(np.intp)
         if evidence.gives[tier]:
