@@ -2,18 +2,28 @@
 
 A plan rests on what was answered, so that it is better the later it is made; but workers should not wait for
 it. So the next wave is planned while the last quarter of the chunks is still being worked on. Planning a
-large job takes seconds: while chunks are open, it is left alone for nine times as long as planning took.
+large job takes seconds: while chunks are open, it is left alone for nine times as long as planning took, or,
+where the work that is open will not last that long, until it lasts about as long as the next planning. (Two
+million rows took 7 s to plan, and the last waves half a minute each to work off: workers stood still for a
+fifth of that time.)
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 
 RESTS_PER_PLANNING = 9
-"""Planning takes a tenth of the time at most, unless nothing else can be done."""
+"""Planning takes a tenth of the time at most, unless workers would soon have nothing to do."""
+_LEAD = 1.5
+"""Work that is left when the next planning begins, in the time that the last one took: it knows more rows."""
+_WORTH_A_LEAD = 2.0
+"""Work that has to be open, in the same measure, for its end to be planned for. For less, one planning would
+follow the other with next to nothing done between them."""
 
 DUE = """
 (NOT EXISTS (SELECT 1 FROM cascade_store.chunk c WHERE c.job_id = j.job_id AND c.state <> 'done')
@@ -25,12 +35,38 @@ DUE = """
 """An SQL condition on a job `j` at work."""
 
 
-def plan_below(open_chunks: int) -> int:
-    """The number of open chunks below which the next wave is due, if so many are open now.
+@dataclass(frozen=True, slots=True)
+class NextPlanning:
+    """When a job is to be planned again.
 
-    At least one is waited for: without anything new to know there is nothing new to plan.
+    Attributes:
+        below: As soon as fewer chunks than this are open,
+        rest_s: and not before so many seconds are over, unless nothing is open.
     """
-    return max(open_chunks // 4, 1) + 1 if open_chunks > 1 else 1
+
+    below: int
+    rest_s: float
+
+
+def next_planning(open_chunks: int, took_s: float, work_s: float | None) -> NextPlanning:
+    """When to plan again.
+
+    At least one chunk is waited for: without anything new to know there is nothing new to plan.
+
+    Args:
+        open_chunks: How many are open now.
+        took_s: How long the planning took that just ended.
+        work_s: How long workers will take for what is open, at their pace until now; None: not known.
+    """
+    if open_chunks <= 1:
+        return NextPlanning(1, RESTS_PER_PLANNING * took_s)
+    below = max(open_chunks // 4, 1) + 1
+    rest_s = RESTS_PER_PLANNING * took_s
+    if work_s is not None and work_s >= _WORTH_A_LEAD * took_s:
+        lead_s = _LEAD * took_s
+        rest_s = min(rest_s, work_s - lead_s)
+        below = max(below, min(math.ceil(open_chunks * lead_s / work_s), open_chunks - 1) + 1)
+    return NextPlanning(below, rest_s)
 
 
 def is_due(connection: sa.Connection, job_id: int) -> bool:

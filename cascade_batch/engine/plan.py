@@ -61,6 +61,10 @@ PLAN_ATTEMPTS = 3
 _STALE_PLANS = 3
 """Plans in a row that may come too late before somebody else is asked for the next."""
 _AT_WORK = (JobState.QUEUED, JobState.RUNNING)
+_WAVE_AGE = sa.text(
+    "SELECT extract(epoch FROM clock_timestamp() - max(planned_at))::float"
+    " FROM cascade_store.wave WHERE job_id = :job"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,18 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """A job as it was read. `calls`: calls made, and rows given up, over all tiers."""
+    """A job as it was read.
+
+    Attributes:
+        calls: Calls made, and rows given up, over all tiers.
+        calls_per_s: How many of them a second since the last wave was released; 0 if that is not known.
+    """
 
     job: Job
     standing: Standing
     balance: Balance
     calls: int
+    calls_per_s: float
 
 
 class _StaleError(Exception):
@@ -182,13 +192,17 @@ def _read(engine: sa.Engine, connection: sa.Connection, name: str) -> _Snapshot 
             sa.select(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).order_by(JOB_TIER.c.tier_no)
         ).all()
         balance = read_balance(connection, job.job_id)
+        wave_age_s = connection.execute(_WAVE_AGE, {"job": job.job_id}).scalar_one()
         known = read_evidence(engine, raw_connection(connection), job.job_id, job.spec)
     stopped = np.array([tier.stopped is not None for tier in tiers], dtype=np.bool_)
+    calls = sum(tier.calls + tier.refused_rows for tier in tiers)
+    new_calls = calls - (job.planned_calls or 0)
     return _Snapshot(
         job=job,
         standing=standing_of(known, job.spec, stopped, balance),
         balance=balance,
-        calls=sum(tier.calls + tier.refused_rows for tier in tiers),
+        calls=calls,
+        calls_per_s=new_calls / wave_age_s if wave_age_s else 0.0,
     )
 
 
@@ -229,7 +243,7 @@ def _release(
         write_decisions(connection, job.job_id, job.waves + 1, wave)
         _lock_unchanged(connection, job)
         new_chunks, notices = release_wave(connection, job, standing, wave)
-        _note(connection, snapshot, started, new_chunks=new_chunks)
+        _note(connection, snapshot, started, new_chunks=new_chunks, new_calls=len(wave))
     return Planned(job.waves + 1, len(wave), finished=False), notices
 
 
@@ -238,18 +252,27 @@ def _wait(connection: sa.Connection, snapshot: _Snapshot, started: float) -> Non
     with connection.begin():
         _lock_unchanged(connection, snapshot.job)
         move_ring_fence(connection, snapshot.job.job_id, snapshot.standing.fence_shift_nanousd)
-        _note(connection, snapshot, started, new_chunks=0)
+        _note(connection, snapshot, started)
 
 
 def _note(
-    connection: sa.Connection, snapshot: _Snapshot, started: float, *, new_chunks: int
+    connection: sa.Connection,
+    snapshot: _Snapshot,
+    started: float,
+    *,
+    new_chunks: int = 0,
+    new_calls: int = 0,
 ) -> None:
+    # Where nothing was found to buy, more would have to be answered first than the work's last moments bring.
+    open_calls = snapshot.standing.rows_on_their_way + new_calls
+    knows_pace = new_calls and snapshot.calls_per_s > 0
     note_planning(
         connection,
         snapshot.job,
         calls=snapshot.calls,
         open_chunks=snapshot.standing.open_chunks + new_chunks,
         took_s=time.monotonic() - started,
+        work_s=open_calls / snapshot.calls_per_s if knows_pace else None,
     )
 
 

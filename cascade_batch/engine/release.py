@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from cascade_batch.engine.chunks import Work, cut_into_chunks, insert_chunks
-from cascade_batch.engine.due import RESTS_PER_PLANNING, plan_below
+from cascade_batch.engine.due import next_planning
 from cascade_batch.engine.job_view import Standing
 from cascade_batch.engine.jobs import Job
 from cascade_batch.engine.ports import ChunkNotice
@@ -160,7 +160,13 @@ def release_wave(
 
 
 def note_planning(
-    connection: sa.Connection, job: Job, *, calls: int, open_chunks: int, took_s: float
+    connection: sa.Connection,
+    job: Job,
+    *,
+    calls: int,
+    open_chunks: int,
+    took_s: float,
+    work_s: float | None = None,
 ) -> None:
     """Note that the job was planned, what it had done by then, and when it is to be planned again.
 
@@ -168,7 +174,9 @@ def note_planning(
         calls: Calls that had been made, and rows that had been given up, in the snapshot that was planned.
         open_chunks: Chunks that are open now.
         took_s: How long planning took.
+        work_s: How long what is open will keep workers busy; None: not known.
     """
+    next_ = next_planning(open_chunks, took_s, work_s)
     connection.execute(
         sa.update(JOB)
         .where(JOB.c.job_id == job.job_id)
@@ -177,10 +185,8 @@ def note_planning(
             planned_at=None,
             planned_calls=calls,
             plan_failures=0,
-            plan_below=plan_below(open_chunks),
-            plan_not_before=sa.text(
-                f"clock_timestamp() + make_interval(secs => {RESTS_PER_PLANNING * took_s})"
-            ),
+            plan_below=next_.below,
+            plan_not_before=sa.text(f"clock_timestamp() + make_interval(secs => {next_.rest_s})"),
             # A failure of the planner is over; that a provider does not answer is for workers to say.
             reason=sa.case((JOB.c.plan_failures == 0, JOB.c.reason)),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cascade_batch.engine import control
-from cascade_batch.engine.due import plan_below
+from cascade_batch.engine.due import next_planning
 from cascade_batch.engine.sweep import sweep_once
 from tests.integration.engine.bench import Bench, provider, until
 from tests.integration.engine.scripted_planner import Script, buy, start_all
@@ -154,7 +154,33 @@ async def test_the_planner_rests_while_there_is_work_and_not_a_moment_when_there
 
 @pytest.mark.parametrize(("open_chunks", "below"), [(0, 1), (1, 1), (2, 2), (8, 3), (400, 101)])
 def test_a_quarter_of_the_chunks_is_left_to_do_when_the_next_wave_is_planned(open_chunks, below):
-    assert plan_below(open_chunks) == below
+    assert next_planning(open_chunks, 1.0, None).below == below
+    # What lasts for much longer than planning takes is no reason to plan earlier.
+    assert next_planning(open_chunks, 1.0, 1e4).below == below
+
+
+@pytest.mark.parametrize(
+    ("work_s", "rest_s", "below"),
+    [
+        (None, 63.0, 101),
+        # Work for a short while: planned at its end, with nobody at work.
+        (13.9, 63.0, 101),
+        # Work for a while: the next wave is there when it ends.
+        (14.0, 3.5, 301),
+        (30.0, 19.5, 141),
+        # Work for long: planning takes a tenth of the time.
+        (1000.0, 63.0, 101),
+    ],
+)
+def test_a_planning_that_takes_long_begins_while_there_is_work_for_as_long(work_s, rest_s, below):
+    found = next_planning(400, 7.0, work_s)
+    assert (found.rest_s, found.below) == (pytest.approx(rest_s), below)
+
+
+def test_there_is_always_something_new_to_know():
+    for open_chunks in range(2, 50):
+        for work_s in (2.0, 2.5, 10.0, 1e6):
+            assert 1 < next_planning(open_chunks, 1.0, work_s).below <= open_chunks
 
 
 async def test_an_empty_wave_waits_for_what_is_on_its_way_and_does_not_finish(bench: Bench):
