@@ -44,6 +44,9 @@ max_connections = 200
 fsync = on
 synchronous_commit = on
 full_page_writes = on
+# Nobody follows this server: a job's rows, loaded into a table that is new, need no second copy in the log.
+wal_level = minimal
+max_wal_senders = 0
 
 # A laptop's share, and few but large checkpoints: rows come in bursts.
 shared_buffers = 128MB

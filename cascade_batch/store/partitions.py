@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
+_LONG_COLUMNS = {"row": ("input",), "answer": ("text", "value")}
+"""Columns that may hold kilobytes: what is asked, and what is answered."""
 PARTITIONED = ("row", "answer", "verdict", "choice", "decision", "follower")
 _LOCK_TIMEOUT = "5s"
 
@@ -32,6 +34,7 @@ def create_loading_table(connection: psycopg.Connection[tuple[object, ...]], job
             " CONSTRAINT {check} CHECK (job_id = {job}))"
         ).format(**names)
     )
+    _pack_quickly(connection, "row", job_id)
 
 
 def attach_partitions(connection: psycopg.Connection[tuple[object, ...]], job_id: int) -> None:
@@ -51,12 +54,33 @@ def attach_partitions(connection: psycopg.Connection[tuple[object, ...]], job_id
                     " CONSTRAINT {check} CHECK (job_id = {job}))"
                 ).format(**names)
             )
+            _pack_quickly(connection, table, job_id)
         connection.execute(
             sql.SQL("ALTER TABLE {parent} ATTACH PARTITION {part} FOR VALUES IN ({job})").format(
                 **names
             )
         )
         connection.execute(sql.SQL("ALTER TABLE {part} DROP CONSTRAINT {check}").format(**names))
+
+
+def _pack_quickly(
+    connection: psycopg.Connection[tuple[object, ...]], table: str, job_id: int
+) -> None:
+    """Have long values of a new table packed by LZ4, or, where the server was built without it, not at all.
+
+    Postgres's own way of packing halves a text, and takes 90 us for 8 KB of prose: more than everything else
+    that the database does for a row.
+    """
+    has_lz4 = connection.execute(
+        "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+    ).fetchone()
+    how = "COMPRESSION lz4" if has_lz4 and has_lz4[0] else "STORAGE EXTERNAL"
+    for column in _LONG_COLUMNS.get(table, ()):
+        connection.execute(
+            sql.SQL(f"ALTER TABLE {{part}} ALTER COLUMN {{column}} SET {how}").format(
+                column=sql.Identifier(column), **_names(table, job_id)
+            )
+        )
 
 
 def drop_partitions(connection: psycopg.Connection[tuple[object, ...]], job_id: int) -> None:

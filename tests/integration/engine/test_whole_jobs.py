@@ -189,3 +189,19 @@ async def test_the_worker_that_claims_gets_chunks_of_every_job_in_turn(bench: Be
         ]  # fmt: skip
     # The small job came last and did not wait for the large one's forty chunks.
     assert max(n for n, job in enumerate(order) if job == small) < 200
+
+
+async def test_long_rows_and_answers_come_back_whole_and_are_not_packed_the_slow_way(bench: Bench):
+    long = "".join(chr(97 + n * n % 25) for n in range(20_000))
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", max_output_tokens=30_000)]
+        job = bench.submit(tiers, [{"text": long}, {"text": "short"}], budget_nanousd=10**15)
+        await bench.run(job, tiers)
+    assert [r.answer for r in bench.results(job)] == [long, "short"]
+    packed = bench.all(
+        "SELECT pg_column_compression(r.input), pg_column_compression(a.text)"
+        "  FROM cascade_store.row r JOIN cascade_store.answer a USING (job_id, row_no)"
+        " WHERE r.job_id = :job",
+        job=bench.job_id(job),
+    )
+    assert {how for row in packed for how in row} <= {None, "lz4"}
