@@ -12,8 +12,10 @@ from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.model import beliefs
 from cascade_batch.policy.view import Bools, Floats, JobView, Labels
 
-MIN_LABELS = 100
-"""Answers of a tier whose truth is known, from which on its quality is called measured."""
+MIN_LABELS = 30
+"""Rows of whose answers the truth is known, from which on quality is called measured: here and on the
+frontier. They are few, but tiers share one model: with 30 of 300 rows labelled, the mean was off by 3 to 9
+points on recorded sets (root mean square), where the mean of 30 labels is off by 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ def choose_answers(view: JobView) -> Choice:
 
 
 def _is_measured(view: JobView) -> Bools:
-    """[N, T] a check has spoken, or the tier's confidence was held against enough gold."""
+    """[N, T] a check has spoken, or answers were held against enough gold."""
     # A judge's word alone measures nothing: it is gold that tells how often it errs.
     by_check = (view.labels == Labels.CHECK) & (view.verdict >= 0)
-    enough = (view.held & (view.gold >= 0)).sum(axis=0) >= MIN_LABELS
-    return np.asarray(by_check | enough[None, :])
+    has_enough = int((view.held & (view.gold >= 0)).any(axis=1).sum()) >= MIN_LABELS
+    return np.asarray(by_check | has_enough)

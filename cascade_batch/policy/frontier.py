@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_batch.policy.answers import MIN_LABELS
 from cascade_batch.policy.evidence import evidence_of
 from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.model import beliefs
@@ -38,7 +39,6 @@ Found on recorded sets, where bands without it held too little."""
 _FEW_ANSWERS = 20
 _LEANS = 0.05
 """Share of the expected spending from which on a plan leans on a tier."""
-_MIN_LABELS = 30
 _NANOUSD_PER_USD = 1e9
 
 
@@ -117,7 +117,7 @@ def draw_frontier(
         low=np.clip(quality - deviation, 0.0, 1.0),
         high=np.clip(quality + deviation, 0.0, 1.0),
         supported=_supported(view, curve),
-        is_measured=view.labels != Labels.AGREEMENT and labelled >= _MIN_LABELS,
+        is_measured=view.labels != Labels.AGREEMENT and labelled >= MIN_LABELS,
         next_usd_gain=float(curve.price[here] * _NANOUSD_PER_USD),
     )
 
@@ -147,7 +147,7 @@ def _residue(view: JobView, rng: np.random.Generator) -> tuple[float, float, int
     evidence = evidence_of(view)
     labelled = int(((view.gold >= 0) | (view.verdict >= 0)).any(axis=1).sum())
     rows = np.flatnonzero((view.gold >= 0).any(axis=1))
-    if rows.size < _MIN_LABELS:
+    if rows.size < MIN_LABELS:
         return 0.0, 0.0, labelled
     halves = np.array_split(rng.permutation(rows), 2)
     residues = []
