@@ -148,6 +148,13 @@ docs-sql: $(INSTALLED)
 	mv build/sql.md docs/reference/sql.md
 	$(BIN)/cascade-batch down
 
+# The pictures of the landing page, of a run of the README's job. Needs Chromium.
+.PHONY: docs-pictures
+docs-pictures: export CASCADE_HOME := $(CURDIR)/build/pictures
+docs-pictures: $(INSTALLED)
+	rm -rf build/pictures && mkdir -p build
+	trap "$(BIN)/cascade-batch down" EXIT; $(BIN)/python docs/hooks/pictures.py
+
 # What editors know of job and tiers files, made anew from the models that read them.
 .PHONY: schemas
 schemas: $(INSTALLED)

@@ -27,6 +27,8 @@ _PASSWORDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 def flower(ctx: click.Context, host: str, port: int) -> None:
     """Serve Flower, which shows the machinery: queues, workers, tasks.
 
+    It hears of tasks while it runs: start it before the job. Jobs that are over are shown by status.
+
     Flower's own settings are read from FLOWER_… variables; set FLOWER_BASIC_AUTH=user:password
     for it to listen on any address but this machine's. What it has seen is kept in CASCADE_HOME,
     so that it is there again after a restart.
@@ -45,6 +47,7 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
         "CASCADE_REDIS_URL": ready.redis_url or "",
     }
     say(f"Flower listens on http://{host}:{port}")
+    say("It lists tasks from now on; of jobs that ran before:  cascade-batch status JOB")
     # URLs go by the environment, as everybody on the machine can read arguments. A child, not our
     # successor: while this process lives, the embedded stack stays.
     command = [sys.executable, "-m", "celery", "--app", "workers.app", "flower"]

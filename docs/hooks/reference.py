@@ -128,7 +128,15 @@ def _option_line(option: click.Option, context: click.Context) -> str:
     if not isinstance(variable, str):
         path = "_".join([*context.command_path.split()[1:], option.name or ""])
         variable = "CASCADE_" + path.replace("-", "_").upper()
-    return f"| `{shown}` | {_cell(text)} | `{variable}` |"
+    return f"| {_option(shown)} | {_cell(text)} | `{variable}` |"
+
+
+def _option(shown: str) -> str:
+    """An option's names and its values; a list of these in words, for narrow columns to break between."""
+    names, _, values = shown.partition(" [")
+    if not values:
+        return f"`{shown}`"
+    return f"`{names}` " + ", ".join(f"`{value}`" for value in values.removesuffix("]").split("|"))
 
 
 def _prose(text: str) -> str:

@@ -38,10 +38,10 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def test_the_quickstart_and_the_page_on_editors_tell_the_truth(user: Rig, folder: Path) -> None:
+def test_the_quickstart_and_what_goes_on_from_there_tell_the_truth(user: Rig, folder: Path) -> None:
     port = free_port()
     script = ["set -euo pipefail"]
-    for page in ("quickstart.md", "editors.md"):
+    for page in ("quickstart.md", "results.md", "editors.md"):
         for block in blocks(ROOT / "docs" / page):
             # The port that the page names may be taken on this machine.
             body = block.body.replace(_PORT, port)

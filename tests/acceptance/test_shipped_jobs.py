@@ -19,7 +19,7 @@ from cascade_batch.providers.scripted import ScriptedProvider, load_script
 
 JOBS = Path(__file__).parents[2] / "jobs"
 _ADDRESS = "http://127.0.0.1:8377/v1"
-ROWS = {"headlines-openai": 42, "help-desk": 30, "invoices": 60, "quiz": 64, "rehearsal": 120}
+ROWS = {"headlines-openai": 360, "help-desk": 30, "invoices": 60, "quiz": 64, "rehearsal": 120}
 
 
 @asynccontextmanager
@@ -88,6 +88,32 @@ def test_the_queries_of_the_readmes_give_rows(user: Rig, ends: Any, job: str) ->
     assert queries
     for _, text in queries:
         assert query(user, text.replace("results.headlines ", 'results."headlines-openai" ')), text
+
+
+def test_the_headlines_show_a_cascade_and_how_good_it_is(user: Rig, ends: Any) -> None:
+    """Two out of three drafts and more are right: these count, and the money goes to the others."""
+    counted = dict(
+        query(
+            user,
+            "SELECT tier, count(*) FROM cascade.results WHERE job = 'headlines-openai' GROUP BY tier",
+        )
+    )
+    assert min(counted.get("small", 0), counted.get("large", 0)) >= ROWS["headlines-openai"] / 5
+    ((quality, spent, budget),) = query(
+        user,
+        "SELECT quality, spent_usd, budget_usd FROM cascade.jobs WHERE job = 'headlines-openai'",
+    )
+    assert quality is not None
+    assert 0.8 < quality < 1
+    assert 0 < spent <= budget
+    (labelled,) = query(
+        user,
+        'SELECT count(*), avg((value = label)::int), count(quality) FROM results."headlines-openai"'
+        " WHERE label IS NOT NULL",
+    )
+    assert labelled[0] >= 150
+    assert labelled[1] > 0.85  # of small's drafts three quarters are
+    assert labelled[2] == labelled[0]
 
 
 def test_what_is_found_in_the_letters_is_typed(user: Rig, ends: Any) -> None:

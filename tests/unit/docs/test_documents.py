@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
 import click
@@ -126,8 +127,39 @@ def test_the_python_reference_has_every_public_name() -> None:
     assert missing == ["__version__"]
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+def pages_of(navigation: Any) -> list[str]:
+    """The pages that a part of the navigation names, in its order."""
+    if isinstance(navigation, str):
+        return [navigation]
+    parts = navigation.values() if isinstance(navigation, dict) else navigation
+    return [page for part in parts for page in pages_of(part)]
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    listed = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")]
     pages += [path.relative_to(ROOT).as_posix() for path in ROOT.glob("jobs/**/README.md")]
-    assert [page for page in pages if f"- {page}\n" not in listed] == []
+    assert [page for page in pages if page not in listed] == []
+    assert len(set(listed)) == len(listed)
+
+
+def test_pictures_are_small_are_described_and_load_nothing() -> None:
+    shown = []
+    for page in PAGES:
+        for text, target in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text("utf-8")):
+            assert len(text) > 40, f"{page}: {target} has no description"
+            shown.append((page.parent / target).resolve())
+    assets = ROOT / "docs" / "assets"
+    assert {path for path in assets.iterdir() if path.suffix in (".svg", ".png")} == set(shown)
+    for picture in shown:
+        assert picture.stat().st_size < 200_000
+        if picture.suffix == ".svg":
+            assert not re.search(r"url\([\"']?http|href=[\"']http", picture.read_text("utf-8"))
+
+
+def test_the_search_works_in_a_folder_and_takes_nothing_from_elsewhere() -> None:
+    configuration = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    assert "offline" in configuration["plugins"]
+    # Where there is none whose name says so, the plugin has pages load one from elsewhere.
+    (worker,) = [path for path in configuration["extra"]["polyfills"] if "iframe-worker" in path]
+    assert (ROOT / "docs" / worker).is_file()

@@ -103,6 +103,21 @@ def test_reviews_are_balanced_in_every_language_and_part(language: str, has_gold
 def test_headlines_are_balanced_and_half_of_them_labelled() -> None:
     labels = Counter(row.get("label") for row in rows_of("headlines-openai"))
     assert labels["up"] == labels["down"] == labels["none"] == labels[None] / 3
+    assert labels["up"] >= 50  # enough labels for quality to be called measured
+
+
+def test_the_scripted_large_model_knows_more_headlines_than_the_small_one() -> None:
+    module = module_at(JOBS / "headlines-openai" / "generate.py")
+    rows = list(module.rows(module.SEED))
+    script = load_script(JOBS / "headlines-openai" / "script.yaml")
+    right = {
+        name: sum(
+            rule.text == row["label"] for rule, row in zip(model.answers or (), rows, strict=True)
+        )
+        for name, model in script.models.items()
+    }
+    # As the README has it.
+    assert right == {"small": 265, "large": 347}
 
 
 def test_headlines_can_be_put_to_another_providers_models() -> None:
@@ -161,7 +176,7 @@ def test_the_demo_names_the_models_it_needs_as_the_catalogue_has_them() -> None:
         assert all(r.split("-part")[0] in shown for r in model.requirements)
 
 
-@pytest.mark.parametrize("job", ["invoices", "quiz"])
+@pytest.mark.parametrize("job", ["headlines-openai", "invoices", "quiz"])
 def test_what_is_generated_is_what_is_shipped(job: str, tmp_path: Path, monkeypatch: Any) -> None:
     module = module_at(JOBS / job / "generate.py")
     (tmp_path / "data").mkdir()
