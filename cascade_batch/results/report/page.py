@@ -192,10 +192,10 @@ def _flow(status: dict[str, Any], facts: Facts) -> Chart:
 
 
 def _has_flow(status: dict[str, Any], facts: Facts) -> bool:
-    """Whether there is more to draw than one bar."""
+    """Whether there is more to draw than one bar of one colour."""
     rows = status["rows"]
-    bars_drawn = len({flow.path for flow in facts.flows}) + bool(rows["failed"] + rows["pending"])
-    return bool(facts.flows) and bars_drawn > 1
+    parts = len({(flow.path, flow.stands) for flow in facts.flows})
+    return parts > 0 and parts + bool(rows["failed"] + rows["pending"]) > 1
 
 
 def _again(status: dict[str, Any], facts: Facts) -> _Again | None:
