@@ -18,7 +18,7 @@ from cascade_batch.client.services import services
     "--output",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Write the page here; - is standard output. By default JOB.html.",
+    help="Write the page to this .html file; - is standard output. By default JOB.html.",
 )
 def report(job: str, output: Path | None) -> None:
     """Write a job's report: one HTML page with what was bought, for how much, and why.
@@ -26,11 +26,14 @@ def report(job: str, output: Path | None) -> None:
     The page holds everything that it shows and loads nothing, so that it can be sent to others and printed.
     It is made from what is known now: of a running job as well.
     """
-    from cascade_batch.client.reading import page_path, read_page, write_page
+    from cascade_batch.client.reading import page_path, read_page, require_html, write_page
 
+    is_stream = str(output) == "-"
+    if output is not None and not is_stream:
+        require_html(output)
     with services() as service:
         page = read_page(service.engine, job)
-    if str(output) == "-":
+    if is_stream:
         click.echo(page)
         return
     path = output or page_path(job)

@@ -35,7 +35,8 @@ def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
     points = frontier["points"]
     here, _ = _at(frontier, budget_nanousd)
     if (points[-1]["quality"] - here) * frontier["rows"] < _HARDLY_ANY:
-        return f"More money is expected to buy no more {answers_name(frontier)}."
+        no_more = "more right answers" if frontier["measured"] else "better answers"
+        return f"More money is expected to buy no {no_more}."
     step = _step(budget_nanousd)
     amount = f"{nanousd_to_usd(step).normalize():f}"
     there, is_supported = _at(frontier, budget_nanousd + step)
@@ -46,8 +47,15 @@ def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
         answers = (there - here) * frontier["rows"]
     guess = "" if is_supported and frontier["measured"] else ", at a guess"
     command = f"cascade-batch budget {shlex.quote(job)} --add {amount}"
-    about = f"about {answers_text(answers)} more {answers_name(frontier)}"
-    return f"{what}: {about}{guess} ({command})."
+    return f"{what}: {_more_text(frontier, answers)}{guess} ({command})."
+
+
+def _more_text(frontier: Frontier, answers: float) -> str:
+    """So many answers more; without labels nobody can say that they will be right."""
+    few, more = ("answer improved", "answers improved")
+    if frontier["measured"]:
+        few, more = ("more right answer", "more right answers")
+    return f"less than one {few}" if answers < 1 else f"about {answers_text(answers)} {more}"
 
 
 def added_money_text(frontier: Frontier, before_nanousd: int, after_nanousd: int) -> str:
@@ -88,4 +96,4 @@ def _at(frontier: Frontier, budget_nanousd: int) -> tuple[float, bool]:
 
 def answers_text(answers: float) -> str:
     """An expected number of answers: a digit after the point only where it says something."""
-    return f"{answers:,.0f}" if answers >= 9.95 else f"{answers:.1f}"
+    return f"{answers:,.0f}" if answers >= 9.95 else f"{answers:.1f}".removesuffix(".0")

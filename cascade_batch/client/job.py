@@ -251,10 +251,12 @@ class Job(JobControls):
             Where it is.
 
         Raises:
-            UsageError: The folder is missing.
+            UsageError: The folder is missing, or the ending is neither .html nor .htm.
         """
-        from cascade_batch.client.reading import page_path, read_page, write_page
+        from cascade_batch.client.reading import page_path, read_page, require_html, write_page
 
+        if path is not None:
+            require_html(Path(path))
         with self._services() as service:
             page = read_page(service.engine, self._name)
             place = page_path(self._name) if path is None else Path(path)

@@ -12,6 +12,7 @@ from cascade_batch.client.expectation import next_money_text
 from cascade_batch.engine.frontier import job_frontier
 from cascade_batch.engine.jobs import find_job
 from cascade_batch.engine.status import job_status
+from cascade_batch.errors import UsageError
 from cascade_batch.ledger import AuditReport, LostMoney, audit_job, sum_write_offs
 
 
@@ -66,15 +67,30 @@ def read_page(engine: sa.Engine, name: str) -> str:
     return render_page(Subject(status, frontier, more), facts)
 
 
+def require_html(path: Path) -> None:
+    """A page under another ending would be opened by the wrong program, or by none.
+
+    Raises:
+        UsageError: The ending is neither .html nor .htm.
+    """
+    if path.suffix.lower() in (".html", ".htm"):
+        return
+    hint = f"Write to {path.with_suffix('.html') if path.name else 'report.html'}"
+    if path.suffix.lower() == ".pdf":
+        hint += ", and print that to a PDF from a browser"
+    raise UsageError(f"{path}: a report is a page of HTML, .html or .htm.", hint=f"{hint}.")
+
+
 def write_page(page: str, path: Path) -> None:
     """Write a report; it appears whole or not at all.
 
     Raises:
-        UsageError: The folder is missing.
+        UsageError: The folder is missing, or the ending is not that of a page.
         CascadeError: The file could not be written.
     """
     from cascade_batch.results.files import whole_file
 
+    require_html(path)
     with whole_file(path, "the job is") as unfinished:
         unfinished.write_text(page, encoding="utf-8")
 

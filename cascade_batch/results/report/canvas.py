@@ -7,6 +7,7 @@ charts share one page.
 
 from __future__ import annotations
 
+import colorsys
 import io
 import logging
 import re
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from cascade_batch.results.report import words
 
 INK, MUTED, GRID, PAPER, ACCENT = "#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005"
 GOOD, BAD, SAME, UNKNOWN = "#0a0006", "#0a0007", "#0a0008", "#0a0009"
@@ -33,8 +36,10 @@ _NAMES = {
     **{colour: f"use-{i}" for i, colour in enumerate(USES)},
 }
 _ROLE = re.compile(r"#0([ab])00([0-9a-f]{2})")
-_LIGHT, _DARK = (0.84, 0.10), (0.97, 0.38)
-"""Ends of the colour map for the cheapest and the dearest tier, on white and on black."""
+_CHEAP, _DEAR = 0.78, 0.10
+"""Ends of the colour map."""
+_LIGHTER = 0.48
+"""How far a colour goes towards white, in lightness alone, to be seen on black."""
 WIDTH_IN = 9.0
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -68,16 +73,41 @@ def tier_colour(tier_no: int) -> str:
 
 
 def tier_colours(tiers: int) -> list[tuple[str, str]]:
-    """For each tier the colours on a light and on a dark page; dearer is darker, as in grey on paper."""
+    """For each tier the colours on a light and on a dark page; dearer is darker, as in grey on paper.
+
+    Both have the same hue, so that two people who look at one report, one of them in the dark, can talk of
+    "the purple one".
+    """
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     scale = colormaps["viridis"]
-    places = [no / max(tiers - 1, 1) for no in range(tiers)]
-    return [
-        (to_hex(scale(_between(_LIGHT, place))), to_hex(scale(_between(_DARK, place))))
-        for place in places
-    ]
+    found = []
+    for no in range(tiers):
+        place = no / max(tiers - 1, 1)
+        red, green, blue, _ = scale(_CHEAP + (_DEAR - _CHEAP) * place)
+        hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
+        lighter = colorsys.hls_to_rgb(hue, lightness + (1 - lightness) * _LIGHTER, saturation)
+        found.append((to_hex((red, green, blue)), to_hex(lighter)))
+    return found
+
+
+def money_axis(axis: Any, *, log: bool = False) -> None:
+    """Ticks in dollars, few of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    if log:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: words.usd_tick(value)))
+        return
+    axis.set_major_locator(MaxNLocator(6))
+
+    def write(value: float, _: Any) -> str:
+        ticks = axis.get_majorticklocs()
+        return words.usd_tick(value, ticks[1] - ticks[0] if len(ticks) > 1 else None)
+
+    axis.set_major_formatter(FuncFormatter(write))
 
 
 @contextmanager
@@ -126,7 +156,3 @@ def _variable(found: re.Match[str]) -> str:
     if found.group(1) == "b":
         return f"var(--tier-{int(found.group(2), 16)})"
     return f"var(--{_NAMES[found.group()]})"
-
-
-def _between(ends: tuple[float, float], place: float) -> float:
-    return ends[0] + (ends[1] - ends[0]) * place

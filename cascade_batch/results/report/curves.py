@@ -15,6 +15,8 @@ from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.facts import SpendStep, TierFacts
 
 _Z_90 = 1.645
+_FAR = 5
+"""A budget of so many times what was spent is not drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class TierPoint:
     high: float
     rows: int
 
+    @property
+    def seen(self) -> str:
+        """The share, and on how many rows it was seen."""
+        return f"{words.percent(self.share, 0)} of {words.counted(self.rows, 'row')}"
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        return f"90 % interval: {words.percent(self.low, 0)} to {words.percent(self.high, 0)}"
+
 
 def interval_90(hits: int, rows: int) -> tuple[float, float]:
     """Wilson's 90 % interval of a share."""
@@ -46,18 +58,20 @@ def quality_against_money(
     frontier: dict[str, Any],
     points: Sequence[TierPoint],
     here: tuple[int, float] | None,
-    *,
-    name: str,
 ) -> Chart:
     """The frontier with its interval where it is measured, tiers as points, and where the job stands.
 
     Args:
         here: What was spent, in nano-dollars, and what is held for it.
-        name: What the axis of quality may be called.
     """
     curve = frontier["points"]
     measured = frontier["measured"]
-    title = f"{name[:1].upper()}{name[1:]} against money"
+    name = "expected quality" if measured else "expected (unmeasured)"
+    title = (
+        "Expected quality at other budgets"
+        if measured
+        else "What the planner expects at other budgets (unmeasured)"
+    )
     text = (
         f"A curve from {words.percent(curve[0]['quality'])} for {_usd(curve[0]['budget_usd'])} to"
         f" {words.percent(curve[-1]['quality'])} for {_usd(curve[-1]['budget_usd'])}."
@@ -66,6 +80,8 @@ def quality_against_money(
         text += f" The job stands at {words.percent(here[1])} for {words.usd(here[0])}."
     with canvas.drawing(4.3) as (figure, axes):
         _draw_frontier(axes, curve, measured=measured)
+        axes.set_xscale("log")
+        axes.margins(y=0.12)
         _draw_tiers(axes, points)
         axes.axvline(frontier["budget_usd"], color=canvas.MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -82,14 +98,28 @@ def quality_against_money(
                 here[0] / NANOUSD_PER_USD, here[1], "D", color=canvas.ACCENT, markersize=9,
                 markeredgecolor=canvas.PAPER, label="this job", zorder=6,
             )  # fmt: skip
-        axes.set_xscale("log")
         axes.set_xlabel("dollars for the whole job (logarithmic)")
         axes.set_ylabel(name)
-        _money_axis(axes.xaxis)
+        canvas.money_axis(axes.xaxis, log=True)
         _percent_axis(axes.yaxis)
         figure.legend(loc="outside upper left", ncols=4, fontsize=9)
         svg = canvas.to_svg(figure, "frontier", title, text)
-    return Chart(title, text, svg, *_frontier_table(frontier, points, name))
+    return Chart(
+        title, text, svg, *_frontier_table(frontier, points, name), _note(measured, bool(points))
+    )
+
+
+def _note(measured: bool, has_points: bool) -> str:
+    if not measured:
+        return (
+            "These numbers put budgets in order. They do not say how good this job's answers are."
+        )
+    if not has_points:
+        return ""
+    return (
+        "A dot: all rows on that tier alone, as seen on the rows that its label counts, which nobody chose"
+        " for that tier. Its line: the 90 % interval."
+    )
 
 
 def _draw_frontier(axes: Any, curve: list[dict[str, Any]], *, measured: bool) -> None:
@@ -121,7 +151,10 @@ def _draw_frontier(axes: Any, curve: list[dict[str, Any]], *, measured: bool) ->
 
 
 def _draw_tiers(axes: Any, points: Sequence[TierPoint]) -> None:
-    for place, point in enumerate(points):
+    amounts = [point.cost_nanousd / NANOUSD_PER_USD for point in points]
+    left, right = min([axes.get_xlim()[0], *amounts]), max([axes.get_xlim()[1], *amounts])
+    middle = sum(axes.get_ylim()) / 2
+    for point in points:
         usd = point.cost_nanousd / NANOUSD_PER_USD
         axes.errorbar(
             usd,
@@ -137,12 +170,19 @@ def _draw_tiers(axes: Any, points: Sequence[TierPoint]) -> None:
             ecolor=canvas.MUTED,
             zorder=5,
         )
+        # Beyond the end of its interval, where there is room in the chart.
+        is_right = math.log(usd / left) > 0.5 * math.log(right / left)
+        is_high = point.share > middle
         axes.annotate(
-            words.cut(point.name, 20),
-            (usd, point.share),
-            xytext=(9, 4 if place % 2 else -11),
+            f"{words.cut(point.name, 20)}: {point.seen}",
+            (usd, point.low if is_high else point.high),
+            xytext=(4 if is_right else -4, -5 if is_high else 5),
             textcoords="offset points",
+            ha="right" if is_right else "left",
+            va="top" if is_high else "bottom",
             fontsize=9,
+            bbox={"facecolor": canvas.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+            zorder=7,
         )
 
 
@@ -189,48 +229,54 @@ def money_over_time(
     at_risk = _summed([step.at_risk_nanousd for step in steps])
     budget = _summed([step.budget_nanousd for step in steps])
     total = [sum(amounts) for amounts in zip(*spent, strict=True)]
-    title = "Spent over time, against the budget"
+    title = "Spent over time, beside the budget"
     text = (
         f"Areas, tier upon tier, from {words.moment(origin)} for {words.duration(seconds[-1])}:"
         f" {words.usd(total[-1])} spent in the end, of a budget of {words.usd(budget_nanousd)}."
     )
+    most = max(a + b for a, b in zip(total, at_risk, strict=True))
+    # Beside a budget that was hardly used, nobody could see what was spent.
+    is_far = max(budget) > _FAR * most > 0
     with canvas.drawing(3.9) as (figure, axes):
-        layers = [[a / NANOUSD_PER_USD for a in one] for one in spent]
-        shown = [no for no, one in enumerate(layers) if one[-1]] or [0]
-        axes.stackplot(
-            x,
-            [layers[no] for no in shown],
-            labels=[words.cut(tiers[no].name, 20) for no in shown],
-            colors=[canvas.tier_colour(no) for no in shown],
-            linewidth=0,
-        )
+        _draw_layers(axes, x, spent, tiers)
         if any(at_risk):
             base = [a / NANOUSD_PER_USD for a in total]
             top = [b + max(r, 0) / NANOUSD_PER_USD for b, r in zip(base, at_risk, strict=True)]
             axes.fill_between(
                 x, base, top, color=canvas.BAD, linewidth=0, label="at risk (may have been billed)"
             )
-        limit = [b / NANOUSD_PER_USD for b in budget]
-        axes.step(x, limit, where="post", color=canvas.INK, linewidth=1.6, label="budget")
+        if not is_far:
+            limit = [b / NANOUSD_PER_USD for b in budget]
+            axes.step(x, limit, where="post", color=canvas.INK, linewidth=1.6, label="budget")
         axes.set_xlim(0, x[-1])
-        axes.set_ylim(0, max(limit) * 1.08)
+        axes.set_ylim(0, (most if is_far else max(budget)) / NANOUSD_PER_USD * 1.08)
         axes.set_xlabel(f"{unit} since {words.moment(origin)}")
         axes.set_ylabel("dollars")
-        _money_axis(axes.yaxis)
+        canvas.money_axis(axes.yaxis)
         figure.legend(loc="outside upper left", ncols=5, fontsize=9, columnspacing=1.4)
         svg = canvas.to_svg(figure, "time", title, text)
     every = max(len(steps) // 12, 1)
-    some = sorted({*range(0, len(steps), every), len(steps) - 1})
     rows = [
-        [
-            words.duration(seconds[i]),
-            words.usd(total[i]),
-            words.usd(at_risk[i]),
-            words.usd(budget[i]),
-        ]
-        for i in some
+        [words.duration(seconds[i]), *map(words.usd, (total[i], at_risk[i], budget[i]))]
+        for i in sorted({*range(0, len(steps), every), len(steps) - 1})
     ]
-    return Chart(title, text, svg, ["After", "Spent", "At risk", "Budget"], rows)
+    far = f"The budget, {words.usd(budget_nanousd)}, is far above the top of the chart."
+    columns = ["After", "Spent", "At risk", "Budget"]
+    return Chart(title, text, svg, columns, rows, far if is_far else "")
+
+
+def _draw_layers(
+    axes: Any, x: Sequence[float], spent: Sequence[Sequence[int]], tiers: Sequence[TierFacts]
+) -> None:
+    layers = [[a / NANOUSD_PER_USD for a in one] for one in spent]
+    shown = [no for no, one in enumerate(layers) if one[-1]] or [0]
+    axes.stackplot(
+        x,
+        [layers[no] for no in shown],
+        labels=[words.cut(tiers[no].name, 20) for no in shown],
+        colors=[canvas.tier_colour(no) for no in shown],
+        linewidth=0,
+    )
 
 
 def latencies(tiers: Sequence[TierFacts]) -> Chart:
@@ -311,15 +357,6 @@ def _time_unit(longest_s: float) -> tuple[str, float]:
         if longest_s > 2 * size:
             return name, size
     return "seconds", 1.0
-
-
-def _money_axis(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_formatter(FuncFormatter(lambda value, _: words.usd_tick(value)))
-    if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def _percent_axis(axis: Any) -> None:

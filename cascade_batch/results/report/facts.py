@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cascade_batch.results.report import queries
+from cascade_batch.results.report.candidates import Candidate, choose_examples
 from cascade_batch.store.tables import JOB_TIER
 
 TIME_STEPS = 160
@@ -18,6 +19,7 @@ ALMOST_ALL = 0.95
 FEWEST_ROWS = 10
 """Rows drawn at random from which on a tier is told of."""
 REASONS_SHOWN = 12
+EXAMPLES_SHOWN = 10
 _SAMPLED_ROWS = 20_000
 
 
@@ -106,9 +108,10 @@ class SpendStep:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Escalations to a tier for one reason."""
+    """Escalations from one tier's answer to another tier, for one reason."""
 
     tier_no: int
+    from_tier: int
     cause: str
     rows: int
 
@@ -123,39 +126,31 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """A row that was escalated from `draft_tier` to `tier_no`; `gain` is what was expected of it."""
+class ExampleAnswer:
+    """What a tier said about a row of the examples; `stands`: it is the final answer."""
 
-    row_no: int
+    tier_no: int
+    text: str | None
+    error: str | None
+    logprob: float | None
+    is_right: bool | None
+    stands: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row that several tiers answered; `answers` are in the order in which they came.
+
+    Attributes:
+        chosen: The escalation for which it was chosen.
+    """
+
     custom_id: str
     input: dict[str, Any] | None
     input_text: str
     gold: str | None
-    draft_tier: int
-    draft: str | None
-    draft_error: str | None
-    draft_logprob: float | None
-    cause: str
-    tier_no: int
-    answer: str | None
-    answer_error: str | None
-    cost_nanousd: int
-    gain: float
-    changed: bool | None
-    draft_right: bool | None
-    answer_right: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """Purchases of one kind that were planned for a tier."""
-
-    tier_no: int
-    action: int
-    reason: int
-    count: int
-    gain: float
-    expected_nanousd: int
+    chosen: Candidate
+    answers: tuple[ExampleAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +161,7 @@ class Facts:
         samples_nanousd: By tier, what second samples cost.
         verdicts_nanousd: By judging tier, what its verdicts cost.
         fair: By tier; a tier is missing where no fair rows were asked on it.
+        gold_column: The column that holds right answers, if one was given.
         released_calls: Calls whose write-off was taken back, as an invoice proves that they were not billed.
     """
 
@@ -175,9 +171,9 @@ class Facts:
     verdicts_nanousd: dict[int, int]
     fair: dict[int, FairTier]
     spending: tuple[SpendStep, ...]
-    decisions: tuple[Decisions, ...]
     causes: tuple[Cause, ...]
     examples: tuple[Example, ...]
+    gold_column: str | None
     failures: tuple[Failure, ...]
     refusals: tuple[tuple[str, Failure], ...]
     unfit: tuple[Failure, ...]
@@ -200,12 +196,9 @@ def read_facts(connection: sa.Connection, job_id: int) -> Facts:
         verdicts_nanousd=_by_tier(connection, queries.VERDICTS, job_id),
         fair=_fair(connection, job_id, tiers, sum(f.rows for f in flows)),
         spending=_spending(connection, job_id),
-        decisions=tuple(
-            Decisions(r.tier_no, r.action, r.reason, r.count, r.gain, int(r.expected_nanousd))
-            for r in _all(connection, queries.DECISIONS, job_id)
-        ),
         causes=tuple(Cause(*r) for r in _all(connection, queries.CAUSES, job_id)),
-        examples=tuple(Example(*r) for r in _all(connection, queries.EXAMPLES, job_id)),
+        examples=_examples(connection, job_id),
+        gold_column=_all(connection, queries.GOLD_COLUMN, job_id)[0].gold,
         failures=_reasons(connection, queries.FAILURES, job_id),
         refusals=tuple(
             (r.tier, Failure(r.rows, r.row_no, r.example))
@@ -239,6 +232,27 @@ def _fair(
         dearest=len(tiers) - 1,
     )
     return {r.tier_no: FairTier(r.rows, int(r.cost_nanousd), *r[3:]) for r in found}
+
+
+def _examples(connection: sa.Connection, job_id: int) -> tuple[Example, ...]:
+    found = (Candidate(*r) for r in _all(connection, queries.CANDIDATES, job_id))
+    chosen = choose_examples(list(found), EXAMPLES_SHOWN)
+    rows = [one.row_no for one in chosen]
+    answers: dict[int, list[ExampleAnswer]] = {row_no: [] for row_no in rows}
+    for r in _all(connection, queries.EXAMPLE_ANSWERS, job_id, rows=rows):
+        answers[r.row_no].append(ExampleAnswer(*r[1:]))
+    told = {r.row_no: r for r in _all(connection, queries.EXAMPLE_ROWS, job_id, rows=rows)}
+    return tuple(
+        Example(
+            custom_id=told[one.row_no].custom_id,
+            input=told[one.row_no].input,
+            input_text=told[one.row_no].input_text,
+            gold=told[one.row_no].gold,
+            chosen=one,
+            answers=tuple(answers[one.row_no]),
+        )
+        for one in chosen
+    )
 
 
 def _spending(connection: sa.Connection, job_id: int) -> tuple[SpendStep, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,22 +13,19 @@ from typing import Any
 import jinja2
 
 from cascade_batch import __version__
-from cascade_batch.results.report import bars, canvas, curves, words
+from cascade_batch.results.report import bars, canvas, curves, escalations, summary, words
 from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.curves import TierPoint, interval_90
+from cascade_batch.results.report.examples import shown_example
 from cascade_batch.results.report.facts import FEWEST_ROWS, Facts
 
-TIERS_NAMED = 3
-"""How many tiers the first sentences name."""
-_LABELS = {
-    "check": "A check decided on every answer: a row stopped where one passed.",
-    "gold": "Right answers were known for some rows; what to expect was learnt from these.",
-    "judge": "A judge tier gave its word on answers. It errs, too.",
-    "agreement": "Nobody labelled this job. It went by how often tiers agree, which measures nothing.",
-}
 _AT_RISK = (
-    "The end of these calls is not known: a worker died, a connection broke or a time ran out after the"
+    "Nobody knows how these calls ended: a worker died, a connection broke or a call took too long after the"
     " request was sent. The provider may have billed them, so their worst case stays set aside."
+)
+_RELEASE = (
+    "Once an invoice shows that they were not billed, this gives the money back to the job (without --release"
+    " it lists the calls):"
 )
 
 
@@ -48,10 +46,28 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    """A table; `command` is what to type next, `has_text`: its last column holds sentences."""
+
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    command: str = ""
+    has_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Bought:
+    chart: Chart | None
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What was asked again: in words, and drawn."""
+
+    sentences: Sequence[str]
+    charts: Sequence[Chart]
 
 
 def render_page(subject: Subject, facts: Facts, *, at: datetime | None = None) -> str:
@@ -62,21 +78,23 @@ def render_page(subject: Subject, facts: Facts, *, at: datetime | None = None) -
     """
     status = subject.status
     at = at or datetime.now(UTC)
+    figures = summary.figures(status, facts, at)
+    measured = subject.frontier is not None and subject.frontier["measured"]
     return _template().render(
         name=status["name"],
         state=status["status"],
         reason=status["reason"],
         made_at=words.moment(at),
         version=__version__,
-        summary=_summary(status, facts),
-        figures=_figures(status, facts, at),
-        labels=_LABELS.get(status["labels"] or "", ""),
-        next_money=subject.next_money,
+        summary=summary.summary(status, facts),
+        figures=figures,
+        columns=summary.columns_of(len(figures)),
+        basis=summary.basis(status, facts, measured=measured),
+        bought=_bought(subject, facts),
         tiers=_tiers(facts),
-        quality=_quality_chart(subject, facts),
-        flow=_if(bool(facts.flows), lambda: _flow(status, facts)),
-        escalations=_escalations(facts),
-        examples=[_example(facts, e) for e in facts.examples],
+        flow=_if(_has_flow(status, facts), lambda: _flow(status, facts)),
+        again=_again(status, facts),
+        examples=[shown_example(facts, e) for e in facts.examples],
         money=_money_charts(status, facts),
         latency=_if(
             any(sum(t.latency_buckets) for t in facts.tiers), lambda: curves.latencies(facts.tiers)
@@ -100,77 +118,6 @@ def _if(is_so: bool, draw: Callable[[], Chart]) -> Chart | None:
     return draw() if is_so else None
 
 
-def _summary(status: dict[str, Any], facts: Facts) -> str:
-    """What a reader who reads one sentence should read."""
-    rows = status["rows"]
-    spent, budget = status["spent_nanousd"], status["budget_nanousd"]
-    said = (
-        f"{rows['answered']:,} of {words.counted(rows['total'], 'row')}"
-        f" {'was' if rows['total'] == 1 else 'were'} answered for {words.usd(spent)}"
-        f" of a budget of {words.usd(budget)}"
-    )
-    if rows["answered"]:
-        said += f", {words.per_row(spent, rows['answered'])} a row"
-    said += "."
-    standing: dict[int, int] = {}
-    for flow in facts.flows:
-        standing[flow.stands] = standing.get(flow.stands, 0) + flow.rows
-    total = sum(standing.values())
-    if len(facts.tiers) > 1 and total:
-        ordered = sorted(standing.items(), key=lambda one: -one[1])
-        shares = [
-            f"{words.part(count, total)} from {facts.tiers[no].name}"
-            for no, count in ordered[:TIERS_NAMED]
-        ]
-        if others := ordered[TIERS_NAMED:]:
-            rest = sum(count for _, count in others)
-            shares.append(
-                f"{words.part(rest, total)} from {words.counted(len(others), 'other', 'others')}"
-            )
-        several = sum(f.rows for f in facts.flows if len(f.path) > 1)
-        said += f" The answers that count come {_listed(shares)}."
-        said += f" {words.counted(several, 'row')} asked more than one tier." if several else ""
-    return said
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _figures(status: dict[str, Any], facts: Facts, at: datetime) -> list[tuple[str, str, str]]:
-    """Figures at the top: name, amount, a remark."""
-    rows, spent = status["rows"], status["spent_nanousd"]
-    budget = status["budget_nanousd"]
-    failed = words.counted(rows["failed"], "failed", "failed") if rows["failed"] else "none failed"
-    pending = f", {rows['pending']:,} to come" if rows["pending"] else ""
-    found = [
-        ("Rows answered", f"{rows['answered']:,}", f"of {rows['total']:,}; {failed}{pending}"),
-        ("Spent", words.usd(spent), f"{words.part(spent, budget)} of {words.usd(budget)}"),
-    ]
-    if rows["answered"]:
-        found.append(("A row", words.per_row(spent, rows["answered"]), "on average"))
-    if status["quality"] is not None:
-        found.append(
-            ("Expected quality", words.percent(status["quality"]), "mean over all rows, calibrated")
-        )
-    calls = sum(tier.calls for tier in facts.tiers)
-    found.append(("Calls", f"{calls:,}", f"{words.counted(status['waves'], 'wave')} of the plan"))
-    began = curves.at_moment(status["started_at"])
-    if began is not None:
-        ended = curves.at_moment(status["finished_at"])
-        lasted = words.duration(max(((ended or at) - began).total_seconds(), 0.0))
-        found.append(("Time", lasted, words.moment(began) if ended else "so far"))
-    for what, name, remark in (
-        ("at_risk", "At risk", "may have been billed"),
-        ("reserved", "Reserved", "for calls in flight"),
-        ("overrun", "Overrun", "billed beyond the declared worst case"),
-        ("saved", "Saved", "by answers that were there already"),
-    ):
-        if status[f"{what}_nanousd"]:
-            found.append((name, words.usd(status[f"{what}_nanousd"]), remark))
-    return found
-
-
 def _tiers(facts: Facts) -> _Table:
     rows = [
         [
@@ -181,28 +128,48 @@ def _tiers(facts: Facts) -> _Table:
             f"{tier.input_tokens:,}",
             f"{tier.output_tokens:,}",
             words.usd(tier.spent_nanousd),
-            words.per_row(tier.spent_nanousd, tier.answers - tier.cached),
+            words.per_1000(tier.spent_nanousd, tier.answers - tier.cached),
         ]
         for tier in facts.tiers
     ]
-    columns = ["Tier", "Model", "Calls", "Answers", "Tokens in", "Tokens out", "Spent", "An answer"]
+    columns = [
+        "Tier",
+        "Model",
+        "Calls",
+        "Answers",
+        "Tokens in",
+        "Tokens out",
+        "Spent",
+        "Per 1,000 answers",
+    ]
     stopped = [f"{tier.name} was stopped: {tier.stopped}." for tier in facts.tiers if tier.stopped]
     return _Table("Tiers, cheap to dear", columns, rows, words.cut(" ".join(stopped)))
 
 
-def _quality_chart(subject: Subject, facts: Facts) -> Chart | None:
+def _bought(subject: Subject, facts: Facts) -> _Bought:
+    """What the money bought: a curve where there is a choice of budgets, words where there is none."""
     frontier, status = subject.frontier, subject.status
+    measured = frontier is not None and frontier["measured"]
+    points = _tier_points(facts, status["rows"]["total"]) if measured or _is_alone(facts) else []
+    if _is_alone(facts):
+        return _Bought(None, [_alone_text(facts, point) for point in points])
     if frontier is None or not frontier["points"]:
-        return None
-    measured = frontier["measured"]
+        return _Bought(None, [])
     quality = status["quality"]
     here = None if quality is None else (status["spent_nanousd"], quality)
-    return curves.quality_against_money(
-        frontier,
-        _tier_points(facts, status["rows"]["total"]) if measured else [],
-        here,
-        name="expected quality" if measured else "expected (unmeasured)",
-    )
+    chart = curves.quality_against_money(frontier, points, here)
+    return _Bought(chart, [subject.next_money] if subject.next_money else [])
+
+
+def _is_alone(facts: Facts) -> bool:
+    """One tier: more money buys nothing, and a curve over budgets would be flat."""
+    return len(facts.tiers) == 1
+
+
+def _alone_text(facts: Facts, point: TierPoint) -> str:
+    known = "the right answer is known" if facts.gold_column else "the check decided"
+    verb = "were answered right" if facts.gold_column else "passed"
+    return f"{point.name}: {point.seen} for which {known} {verb} ({point.interval})."
 
 
 def _tier_points(facts: Facts, rows_total: int) -> list[TierPoint]:
@@ -224,41 +191,31 @@ def _flow(status: dict[str, Any], facts: Facts) -> Chart:
     return bars.flow_of_rows(facts, failed=rows["failed"], pending=rows["pending"])
 
 
-def _escalations(facts: Facts) -> list[Chart]:
+def _has_flow(status: dict[str, Any], facts: Facts) -> bool:
+    """Whether there is more to draw than one bar of one colour."""
+    rows = status["rows"]
+    parts = len({(flow.path, flow.stands) for flow in facts.flows})
+    return parts > 0 and parts + bool(rows["failed"] + rows["pending"]) > 1
+
+
+def _again(status: dict[str, Any], facts: Facts) -> _Again | None:
+    several = escalations.rows_with_several(facts.flows)
+    if not several and not facts.causes:
+        return None
+    counted = sum(tier["escalated"] for tier in status["tiers"].values())
+    sentences = [escalations.counts_text(facts, counted)]
     charts = []
     if facts.causes:
-        charts.append(bars.causes_of_escalation(facts))
-    if any(len(flow.path) > 1 for flow in facts.flows):
-        charts.append(bars.outcome_of_escalation(facts))
-    return charts
-
-
-def _example(facts: Facts, one: Any) -> dict[str, str]:
-    draft = words.cut(one.draft) or f"(nothing: {words.cut(one.draft_error)})"
-    cause = bars.CAUSES[one.cause]
-    sure = words.probability_of(one.draft_logprob)
-    return {
-        "id": words.cut(one.custom_id, 60),
-        "asked": words.row_text(one.input, one.input_text),
-        "draft": draft,
-        "draft_tier": facts.tiers[one.draft_tier].name,
-        "draft_mark": _mark(one.draft_right),
-        "cause": f"{cause} ({sure})" if sure and "confidence" in cause else cause,
-        "answer": words.cut(one.answer) or f"(nothing: {words.cut(one.answer_error)})",
-        "tier": facts.tiers[one.tier_no].name,
-        "answer_mark": _mark(one.answer_right),
-        "cost": words.usd(one.cost_nanousd),
-        "gold": words.cut(one.gold),
-    }
-
-
-def _mark(is_right: bool | None) -> str:
-    return {True: "right", False: "wrong", None: ""}[is_right]
+        sentences.append(escalations.directions_text(facts, status["policy"], status["labels"]))
+        charts.append(escalations.causes_of_escalation(facts))
+    if several:
+        charts.append(escalations.outcome_of_escalation(facts))
+    return _Again(sentences, charts)
 
 
 def _money_charts(status: dict[str, Any], facts: Facts) -> list[Chart]:
     charts = []
-    if any(tier.spent_nanousd for tier in facts.tiers):
+    if len(facts.tiers) > 1 and any(tier.spent_nanousd for tier in facts.tiers):
         charts.append(bars.spend_by_tier(facts))
     if len(facts.spending) > 1:
         charts.append(
@@ -274,14 +231,14 @@ def _problems(facts: Facts) -> list[_Table]:
     for title, failures, note in (
         ("Rows without an answer", facts.failures, ""),
         (
-            "Answers that count although they don't fit the output",
+            "Final answers that don't fit the output",
             facts.unfit,
             "No tier did better: the text is kept, and its value is null.",
         ),
     ):
         if failures:
             rows = [[f"{f.rows:,}", str(f.row_no), words.cut(f.example)] for f in failures]
-            found.append(_Table(title, ["Rows", "First row", "Reason"], rows, note))
+            found.append(_Table(title, ["Rows", "First row", "Reason"], rows, note, has_text=True))
     if facts.refusals:
         rows = [
             [tier, f"{f.rows:,}", str(f.row_no), words.cut(f.example)] for tier, f in facts.refusals
@@ -292,6 +249,7 @@ def _problems(facts: Facts) -> list[_Table]:
                 ["Tier", "Rows", "First row", "Reason"],
                 rows,
                 "Other tiers may have answered them.",
+                has_text=True,
             )
         )
     return found
@@ -305,12 +263,17 @@ def _at_risk(status: dict[str, Any], facts: Facts) -> _Table | None:
         [one["tier"], one["reason"], f"{one['calls']:,}", words.usd(one["worst_nanousd"])]
         for one in lost
     ]
-    note = _AT_RISK if lost else ""
+    note = f"{_AT_RISK} {_RELEASE}" if lost else ""
+    command = f"cascade-batch reconcile {shlex.quote(status['name'])} --release --because"
     if facts.released_calls:
         note += (
             f" {words.counted(facts.released_calls, 'call')} of {words.usd(facts.released_nanousd)} at worst"
-            " were released by name, as the provider's invoice does not have them."
+            " were released by hand, as the provider's invoice does not list them."
         )
     return _Table(
-        "Money at risk", ["Tier", "What happened", "Calls", "Worst case"], rows, note.strip()
+        "Money at risk",
+        ["Tier", "What happened", "Calls", "Worst case"],
+        rows,
+        note.strip(),
+        command=f'{command} "invoice 2026-11"' if lost else "",
     )

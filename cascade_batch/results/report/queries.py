@@ -82,16 +82,10 @@ SELECT at_s, tier_no, sum(spent) AS spent,
        sum(sum(budget_nanousd)) OVER (PARTITION BY at_s) AS all_budget
   FROM stepped GROUP BY at_s, tier_no ORDER BY at_s, tier_no
 """
-DECISIONS = """
-SELECT tier_no, action, reason, count(*) AS count, avg(gain)::float8 AS gain,
-       sum(expected_nanousd) AS expected_nanousd
-  FROM cascade_store.decision WHERE job_id = :job
- GROUP BY tier_no, action, reason ORDER BY tier_no, action, reason
-"""
-
 # What was wrong with, or doubtful about, the answer that was held when more was asked for.
 _CAUSE = """
-    CASE WHEN a.value IS NULL AND a.finish_reason = 'length' THEN 'cut_off'
+    CASE WHEN d.reason = 1 THEN 'probe'
+         WHEN a.value IS NULL AND a.finish_reason = 'length' THEN 'cut_off'
          WHEN a.value IS NULL THEN 'unfit'
          WHEN v.passed = false THEN 'judge'
          WHEN a.passed = false AND j.labels = 'check' THEN 'check'
@@ -110,46 +104,56 @@ _DRAFT = """
     LEFT JOIN cascade_store.verdict v
       ON v.job_id = :job AND v.row_no = a.row_no AND v.tier_no = a.tier_no
 """
+# Whatever was sent to a tier while another one's answer was held: also what was drawn at random, to learn.
+_ESCALATED = "d.job_id = :job AND d.action = 0 AND d.reason <> 0"
 CAUSES = f"""
-SELECT d.tier_no, {_CAUSE} AS cause, count(*) AS rows
+SELECT d.tier_no, a.tier_no AS from_tier, {_CAUSE} AS cause, count(*) AS rows
   FROM cascade_store.decision d
   JOIN cascade_store.wave w ON w.job_id = :job AND w.wave = d.wave
   JOIN cascade_store.job j ON j.job_id = :job
   {_DRAFT}
- WHERE d.job_id = :job AND d.action = 0 AND d.reason IN (2, 3)
- GROUP BY d.tier_no, cause ORDER BY d.tier_no, rows DESC
+ WHERE {_ESCALATED}
+ GROUP BY d.tier_no, a.tier_no, cause ORDER BY d.tier_no, a.tier_no, rows DESC
 """  # noqa: S608
-# Of the two hundred that most was expected of, the first ten rows that were answered again.
-EXAMPLES = f"""
-WITH wanted AS MATERIALIZED (
-    SELECT * FROM cascade_store.decision
-     WHERE job_id = :job AND action = 0 AND reason IN (2, 3)
-     ORDER BY gain DESC, row_no, tier_no LIMIT 200
-), told AS (
-    SELECT DISTINCT ON (d.row_no) d.row_no, d.tier_no, d.gain, a.tier_no AS draft_tier,
-           left(a.text, 2000) AS draft, a.error AS draft_error, {_CAUSE} AS cause,
-           coalesce(a.label_logprob, a.logprob_mean)::float8 AS draft_logprob,
-           left(n.text, 2000) AS answer, n.error AS answer_error, n.cost_nanousd,
-           CASE WHEN a.value_key <> 0 AND n.value_key <> 0 THEN a.value_key <> n.value_key END
-               AS changed,
-           coalesce(a.matches_gold, a.passed) AS draft_right,
-           coalesce(n.matches_gold, n.passed) AS answer_right
-      FROM wanted d
-      JOIN cascade_store.wave w ON w.job_id = :job AND w.wave = d.wave
-      JOIN cascade_store.job j ON j.job_id = :job
-      {_DRAFT}
-      JOIN cascade_store.answer n
-        ON n.job_id = :job AND n.row_no = d.row_no AND n.tier_no = d.tier_no AND n.sample_no = 0
-     ORDER BY d.row_no, d.gain DESC
-), ten AS (SELECT * FROM told ORDER BY gain DESC, row_no LIMIT 10)
-SELECT t.row_no, r.custom_id,
+# Some of which most was expected and some drawn by lot, so that there are all kinds to choose from.
+CANDIDATES = f"""
+WITH ranked AS (
+    SELECT d.row_no, d.tier_no, d.wave, d.reason, d.gain,
+           row_number() OVER (PARTITION BY d.tier_no, d.reason ORDER BY d.gain DESC, d.row_no) AS by_gain,
+           row_number() OVER (PARTITION BY d.tier_no, d.reason ORDER BY md5(d.row_no::text)) AS by_lot
+      FROM cascade_store.decision d WHERE {_ESCALATED}
+), d AS MATERIALIZED (
+    SELECT * FROM ranked WHERE by_gain <= 40 OR by_lot <= 60)
+SELECT d.row_no, d.tier_no, a.tier_no AS from_tier, {_CAUSE} AS cause, d.gain::float8 AS gain,
+       CASE WHEN a.value_key <> 0 AND n.value_key <> 0 THEN a.value_key <> n.value_key END AS changed,
+       coalesce(n.matches_gold, n.passed) AS is_right
+  FROM d
+  JOIN cascade_store.wave w ON w.job_id = :job AND w.wave = d.wave
+  JOIN cascade_store.job j ON j.job_id = :job
+  {_DRAFT}
+  JOIN cascade_store.answer n
+    ON n.job_id = :job AND n.row_no = d.row_no AND n.tier_no = d.tier_no AND n.sample_no = 0
+ ORDER BY d.row_no, d.tier_no
+"""  # noqa: S608
+EXAMPLE_ROWS = """
+SELECT r.row_no, r.custom_id,
        CASE WHEN octet_length(r.input::text) <= 20000 THEN r.input END AS input,
-       left(r.input::text, 1000) AS input_text, left(r.gold, 1000) AS gold,
-       t.draft_tier, t.draft, t.draft_error, t.draft_logprob, t.cause, t.tier_no, t.answer,
-       t.answer_error, t.cost_nanousd, t.gain::float8 AS gain, t.changed, t.draft_right, t.answer_right
-  FROM ten t JOIN cascade_store.row r ON r.job_id = :job AND r.row_no = t.row_no
- ORDER BY t.gain DESC, t.row_no
-"""  # noqa: S608
+       left(r.input::text, 1000) AS input_text, left(r.gold, 1000) AS gold
+  FROM cascade_store.row r WHERE r.job_id = :job AND r.row_no = ANY (:rows)
+"""
+EXAMPLE_ANSWERS = """
+SELECT a.row_no, a.tier_no, left(a.text, 2000) AS text, a.error,
+       coalesce(a.label_logprob, a.logprob_mean)::float8 AS logprob,
+       coalesce(a.matches_gold, a.passed) AS is_right, a.tier_no = coalesce(c.tier_no, (
+           SELECT o.tier_no FROM cascade_store.answer o
+            WHERE o.job_id = :job AND o.row_no = a.row_no AND o.sample_no = 0
+            ORDER BY (o.value IS NOT NULL) DESC, o.tier_no DESC LIMIT 1)) AS stands
+  FROM cascade_store.answer a
+  LEFT JOIN cascade_store.choice c ON c.job_id = :job AND c.row_no = a.row_no
+ WHERE a.job_id = :job AND a.sample_no = 0 AND a.row_no = ANY (:rows)
+ ORDER BY a.row_no, a.answered_at, a.tier_no
+"""
+GOLD_COLUMN = "SELECT spec ->> 'gold' AS gold FROM cascade_store.job WHERE job_id = :job"
 
 _GROUPED = r"regexp_replace(left(coalesce({0}, ''), 300), '\d+', '#', 'g')"
 # A choice without an answer, unless one came since.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -29,16 +31,28 @@ def usd(nanousd: int) -> str:
     return format_usd(nanousd)
 
 
-def usd_tick(usd_amount: float) -> str:
-    """Dollars at a chart's axis: as short as they can be."""
-    if abs(usd_amount) >= 1000:
-        return f"${usd_amount:,.0f}"
-    return f"${usd_amount:.4g}" if usd_amount else "$0"
+def usd_tick(usd_amount: float, step: float | None = None) -> str:
+    """Dollars at a chart's axis: as short as they can be, and never in powers of ten.
+
+    Args:
+        step: From one tick to the next: all are written with the places that it needs. None: this tick has
+            as many as it needs itself.
+    """
+    if not usd_amount:
+        return "$0"
+    return f"${usd_amount:,.{_places(step or usd_amount)}f}"
 
 
-def per_row(nanousd: int, rows: int) -> str:
-    """The price of one row."""
-    return usd(round(nanousd / rows)) if rows else "-"
+def _places(usd_amount: float) -> int:
+    exponent = Decimal(f"{usd_amount:.3g}").normalize().as_tuple().exponent
+    places = -exponent if isinstance(exponent, int) else 0
+    # Tenths of a dollar are written as cents.
+    return 0 if places <= 0 else min(max(places, 2), 12)
+
+
+def per_1000(nanousd: int, number: int) -> str:
+    """The price of a thousand, if so many cost so much."""
+    return usd(round(1000 * nanousd / number)) if number else "-"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -89,12 +103,13 @@ def probability_of(logprob: float | None) -> str:
     return "" if logprob is None else percent(math.exp(logprob), 0)
 
 
-def row_text(fields: dict[str, Any] | None, raw: str) -> str:
+def row_text(fields: dict[str, Any] | None, raw: str, *, hidden: Collection[str] = ()) -> str:
     """What a row asks, readable: the prompt or last message where it is one, else its columns.
 
     Args:
         fields: The row's columns; None where they are too long to be read.
         raw: The beginning of the row as JSON.
+        hidden: Columns that the reader is told of elsewhere.
     """
     if fields is None:
         return cut(raw)
@@ -104,8 +119,16 @@ def row_text(fields: dict[str, Any] | None, raw: str) -> str:
         return cut(_plain(messages[-1].get("content")))
     if isinstance(fields.get("prompt"), str):
         return cut(fields["prompt"])
-    told = [f"{name}: {_plain(value)}" for name, value in fields.items()]
-    return cut(told[0].partition(": ")[2] if len(told) == 1 else " · ".join(told))
+    told = [
+        f"{name}: {_plain(value)}"
+        for name, value in fields.items()
+        if value is not None and name not in hidden
+    ]
+    return (
+        cut(raw)
+        if not told
+        else cut(told[0].partition(": ")[2] if len(told) == 1 else " · ".join(told))
+    )
 
 
 def _plain(value: Any) -> str:

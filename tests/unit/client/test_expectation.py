@@ -47,7 +47,7 @@ CURVE = ((1, 0.5), (50, 0.7), (100, 0.8))
         (
             "2",
             ((1, 0.5), (3, 0.55)),
-            "The next $0.2: about 5.0 more right answers (cascade-batch budget j --add 0.2).",
+            "The next $0.2: about 5 more right answers (cascade-batch budget j --add 0.2).",
         ),
         ("0", ((0, 0.5), (1, 0.6)), "The next dollar: about 12 more right answers"),
         # The end of the curve, or a curve that is flat from here on.
@@ -65,7 +65,7 @@ def test_a_guess_is_called_one():
 
     assert "at a guess (" in next_money_text(frontier(*CURVE, supported=2), "j", budget)
     unmeasured = next_money_text(frontier(*CURVE, measured=False), "j", budget)
-    assert "about 12 more better answers, at a guess (" in unmeasured
+    assert "about 12 answers improved, at a guess (" in unmeasured
     assert "guess" not in next_money_text(frontier(*CURVE), "j", budget)
 
 
