@@ -19,11 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.policy.answers import MIN_LABELS
 from cascade_batch.policy.evidence import evidence_of
 from cascade_batch.policy.fitting import fit
-from cascade_batch.policy.model import beliefs
 from cascade_batch.policy.outlook import Outlook
+from cascade_batch.policy.recalibration import MIN_LABELS, residue
 from cascade_batch.policy.view import Amounts, Bools, Floats, JobView, Labels
 
 _ROWS = 1_000
@@ -103,13 +102,13 @@ def draw_frontier(
     if budgets is None:
         budgets = _budgets(outlook, scale, budget_nanousd, n_budgets)
     curve = _curve(outlook, budgets, spent, scale)
-    residue, residue_sd, labelled = _residue(view, rng)
+    missed = residue(view, rng)
     spread = _spread(view, outlook, curve, budgets, spent, rng)
-    quality = np.clip(curve.quality + residue, 0.0, 1.0)
+    quality = np.clip(curve.quality + missed.mean, 0.0, 1.0)
     chance = quality * (1.0 - quality) / of.size
     ahead = np.where(budgets < spent, 1.0, 1.0 - spent / np.maximum(budgets, 1))
     unmodelled = _MODEL_SD + _MODEL_SD_AHEAD * ahead
-    deviation = _WIDTH * np.sqrt(spread**2 + residue_sd**2 + chance + unmodelled**2)
+    deviation = _WIDTH * np.sqrt(spread**2 + missed.sd**2 + chance + unmodelled**2)
     here = int(np.searchsorted(budgets, budget_nanousd))
     return Frontier(
         budget_nanousd=budgets,
@@ -117,7 +116,7 @@ def draw_frontier(
         low=np.clip(quality - deviation, 0.0, 1.0),
         high=np.clip(quality + deviation, 0.0, 1.0),
         supported=_supported(view, curve),
-        is_measured=view.labels != Labels.AGREEMENT and labelled >= MIN_LABELS,
+        is_measured=view.labels != Labels.AGREEMENT and missed.labels >= MIN_LABELS,
         next_usd_gain=float(curve.price[here] * _NANOUSD_PER_USD),
     )
 
@@ -139,27 +138,6 @@ def _curve(outlook: Outlook, budgets: Amounts, spent: int, scale: float) -> _Cur
         quality[place], price[place], spending[place] = one.expect(money)
     # More money is never worth less; where the two ways of counting meet, the curve may not fall.
     return _Curve(np.maximum.accumulate(quality), price, spending)
-
-
-def _residue(view: JobView, rng: np.random.Generator) -> tuple[float, float, int]:
-    """Mean of label less belief over rows with gold, for the answer that stands, its standard error, and the
-    number of labels. Cross-fitted: each half is predicted by a model of the other."""
-    evidence = evidence_of(view)
-    labelled = int(((view.gold >= 0) | (view.verdict >= 0)).any(axis=1).sum())
-    rows = np.flatnonzero((view.gold >= 0).any(axis=1))
-    if rows.size < MIN_LABELS:
-        return 0.0, 0.0, labelled
-    halves = np.array_split(rng.permutation(rows), 2)
-    residues = []
-    for one, other in (halves, halves[::-1]):
-        part = evidence.take(one)
-        belief = beliefs(fit(evidence.take(other), view.labels), part)
-        best = np.where(part.held, belief, -np.inf).argmax(axis=1)
-        each = np.arange(one.size)
-        known = part.gold[each, best] >= 0
-        residues.append((part.gold[each, best] - belief[each, best])[known])
-    residue = np.concatenate(residues)
-    return float(residue.mean()), float(residue.std() / np.sqrt(residue.size)), labelled
 
 
 def _spread(

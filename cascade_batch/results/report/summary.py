@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from cascade_batch.policy.answers import MIN_LABELS
+from cascade_batch.policy.recalibration import MIN_LABELS
 from cascade_batch.results.report import curves, words
 from cascade_batch.results.report.escalations import rows_with_several
 from cascade_batch.results.report.facts import Facts
@@ -96,13 +96,9 @@ def _basis_of_gold(told: int, *, has_quality: bool, measured: bool, planned: boo
     known = f"The right answers to {words.counted(told, 'row')} were known"
     if has_quality:
         return f"{known}; how good the other answers are is estimated from these."
-    enough = f"that takes {MIN_LABELS} answers of a tier that are known to be right or wrong"
     if measured:
-        return (
-            f"{known}: enough to estimate the curve below, but too few to state the quality of this job's"
-            f" answers ({enough})."
-        )
-    said = f"{known}: too few to state the quality of this job's answers ({enough})."
+        return f"{known}; what to expect is estimated from these."
+    said = f"{known}: too few to measure quality by, which takes {MIN_LABELS}."
     if planned:
         said += " The planner went by what is usual elsewhere."
     return said

@@ -154,7 +154,7 @@ def test_only_a_page_is_written(jobs: Shell):
 def test_what_little_gold_does_not_measure_is_not_called_quality(jobs: Shell):
     _, page = _report(jobs, "little")
 
-    assert "The right answers to 8 rows were known: too few to state the quality" in page.text
+    assert "The right answers to 8 rows were known: too few to measure quality by" in page.text
     assert "What the planner expects at other budgets (unmeasured)" in page.text
     assert "Expected quality" not in page.text
 
