@@ -15,6 +15,7 @@ from cascade_batch.client.services import services
 from cascade_batch.errors import CascadeError
 
 if TYPE_CHECKING:
+    from cascade_batch.domain.job import Output
     from cascade_batch.results.reading import Result
 
 
@@ -46,7 +47,7 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     with services() as service, service.engine.connect() as connection:
         found = find_job(connection, job)
         if output is None:
-            rows = _print(stream_results(connection, found.job_id))
+            rows = _print(stream_results(connection, found.job_id), found.spec.output)
         else:
             exported = export_job(connection, found.job_id, output, found.spec.output)
             rows = exported.rows
@@ -59,11 +60,11 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
         say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")
 
 
-def _print(stream: Iterable[Result]) -> int:
+def _print(stream: Iterable[Result], output: Output) -> int:
     from cascade_batch.results import write_jsonl
 
     try:
-        rows = write_jsonl(stream, sys.stdout.buffer)
+        rows = write_jsonl(stream, sys.stdout.buffer, output)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
