@@ -33,8 +33,8 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     """Print a job's results in input order: JSON Lines, or a file of another format.
 
     Rows that are still to be answered are left out, so that a running job can be read as well. Columns of
-    a Parquet file have the types that the job's output declares. Beside a file, rows that failed go to
-    FILE.errors.jsonl, with reason and input.
+    a Parquet file have the types that the job's output declares. Rows that failed go to a file of their own
+    beside it (out.errors.jsonl for out.csv), with reason and input.
 
     \b
     Examples:

@@ -177,7 +177,7 @@ class Job(JobControls):
         """Write the results to a .jsonl, .csv or .parquet file, in constant memory, whole or not at all.
 
         A Parquet file's columns have the types of `arrow`. Rows that failed are also written to a file beside
-        it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `message`
+        it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `error`
         and the input `row`; without failures there is no such file afterwards.
 
         Returns:

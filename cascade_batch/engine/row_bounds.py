@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, format_usd
+from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, enough_usd, format_usd
 from cascade_batch.domain.row import Prompt, Record
 from cascade_batch.engine.request_keys import fingerprint, request_key
 from cascade_batch.errors import BudgetError, UsageError
