@@ -73,7 +73,9 @@ def estimate(
     if pilot_nanousd is None:
         show_estimate(request, found, as_json=as_json)
         if not as_json:
-            say("Likely costs are rough guesses by length. --pilot USD asks some rows, and measures.")
+            say(
+                "Likely costs are rough guesses by length. --pilot USD asks some rows, and measures."
+            )
         return
     if not as_json:
         show_estimate(request, found, as_json=False)

@@ -39,7 +39,9 @@ _MOST_VIEW_ROWS = 20_000
 _WIDTH = 1.645
 _LONGEST_BYTES = 63
 RULE = f"the least budget of which twice as much is expected to bring less than {WORTH_DOUBLING} quality"
-UNMEASURED_RULE = f"the least budget of which twice as much moves the curve by less than {WORTH_DOUBLING}"
+UNMEASURED_RULE = (
+    f"the least budget of which twice as much moves the curve by less than {WORTH_DOUBLING}"
+)
 
 
 def draw_pilot(
@@ -69,8 +71,8 @@ def draw_pilot(
     if rows < least:
         needed = math.ceil((each * least + dearest) / 10**7) / 100
         raise BudgetError(
-            f"{format_usd(pilot_nanousd)} is likely to be enough for {max(rows, 0)} rows on every tier; a pilot"
-            f" needs {least}, as fewer say too little about the rest of the data.",
+            f"{format_usd(pilot_nanousd)} is likely to be enough for {max(rows, 0)} rows on every tier; a"
+            f" pilot needs {least}, as fewer say too little about the rest of the data.",
             hint=f"Give the pilot ${needed:.2f} or more.",
         )
     has_gold = np.array([row.has_gold for row in sample], dtype=np.bool_)

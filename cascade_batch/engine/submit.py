@@ -134,7 +134,7 @@ def submit_job(
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
-    """The specification twice: to be asked of, and with its keys in their order, which jsonb does not keep."""
+    """The specification twice: to be asked of, and in its own order of keys, which jsonb does not keep."""
     stored = spec.model_dump(mode="json", by_alias=True, exclude={"notify"})
     return {"spec": stored, "spec_as_written": stored}
 

@@ -17,8 +17,7 @@ _MANY_DIGITS = re.compile(r"[\d.]{16}")
 
 
 def value_reader(output: Output) -> Callable[[str], Any]:
-    """What turns JSON text of a value into something that orjson writes, the text itself where no schema names
-    keys."""
+    """What turns a value's JSON text into what orjson writes: the very text where no schema names keys."""
     order = KeyOrder.of(output.json_schema)
     if order is None:
         return orjson.Fragment
