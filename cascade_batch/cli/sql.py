@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -114,7 +113,7 @@ def _require_sql(query: str) -> None:
         raise UsageError(
             f"{command} is a command of psql, and no SQL: it takes a session at a terminal.",
             hint="Open one by `cascade-batch sql`, or ask in SQL. The views are listed by:"
-            f"  cascade-batch sql -c {shlex.quote(_VIEWS)}",
+            f'  cascade-batch sql -c "{_VIEWS}"',
         )
 
 
