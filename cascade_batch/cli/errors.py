@@ -87,7 +87,7 @@ def errors(job: str, as_json: bool, rows: bool | None, limit: int | None) -> Non
 def next_step(job: str, group: FailureGroup, missing_nanousd: int) -> str:
     """The command that does something about failures of this kind, after what has to be done before it."""
     retry = f"cascade-batch retry {shlex.quote(job)} --failed"
-    words = shlex.quote(group.error[:_WORDS].strip())
+    words = shlex.quote(_first_words(group.error))
     if group.reason == "money":
         add = f" --add {_dollars_up(missing_nanousd)}" if missing_nanousd else ""
         return f"{retry} --reason money{add}"
@@ -96,9 +96,18 @@ def next_step(job: str, group: FailureGroup, missing_nanousd: int) -> str:
     if group.reason == "lost":
         return f"{retry} --reason {words}"
     return (
-        f"mend these rows and submit them anew (cascade-batch results {shlex.quote(job)} -o FILE writes them"
-        f" to FILE.errors.jsonl); if they are good as they are: {retry} --reason {words}"
+        f"mend these rows and submit them anew (cascade-batch results {shlex.quote(job)} -o out.jsonl writes"
+        f" them to out.errors.jsonl); if they are good as they are: {retry} --reason {words}"
     )
+
+
+def _first_words(error: str) -> str:
+    """Whole words that a message begins with: what is left of a cut one might not be found again."""
+    line = error.strip().partition("\n")[0]
+    if len(line) <= _WORDS:
+        return line.strip()
+    head, space, _ = line[: _WORDS + 1].rpartition(" ")
+    return head.strip() if space else line.partition(" ")[0]
 
 
 def _print_groups(groups: list[FailureGroup], steps: list[str]) -> None:

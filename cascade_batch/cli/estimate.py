@@ -13,7 +13,7 @@ from cascade_batch.cli.output import latency_text, print_json, print_table
 from cascade_batch.client.estimating import estimate_as_dict, read_estimate, run_pilot
 from cascade_batch.client.expectation import quality_name, quality_text
 from cascade_batch.client.services import Services, services
-from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.domain.money import enough_usd, format_usd, usd_to_nanousd
 from cascade_batch.errors import JobFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def estimate(
     request, found = read_and_estimate(given, needs_budget=False, whole=whole)
     if pilot_nanousd is None:
         show_estimate(request, found, as_json=as_json)
+        if not as_json:
+            say(
+                "Likely costs are rough guesses by length. --pilot USD asks some rows, and measures."
+            )
         return
     if not as_json:
         show_estimate(request, found, as_json=False)
@@ -135,7 +139,8 @@ def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> Non
     if found.is_sampled:
         rows += f", by {found.rows_read:,} from all over {request.data}"
     spare = ", with some to spare" if found.is_sampled else ""
-    say(f"{rows}. A job needs a budget of {_least(found)} or more{spare}.")
+    least = enough_usd(found.minimum_budget_nanousd)
+    say(f"{rows}. A job needs a budget of ${least} or more{spare}.")
     if budget is not None and budget < found.minimum_budget_nanousd:
         warn(
             f"{format_usd(budget)} would be refused: it covers the first"
@@ -164,28 +169,16 @@ def _show_pilot(heard: dict[str, Any], command: str, *, is_taken_over: bool) -> 
         spare=(6, 8, 4, 3),
     )  # fmt: skip
     click.echo()
-    points = heard["points"]
-    step = -(-len(points) // _SHOWN_OF_PILOT)
-    shown = [*points[:-1][::step], points[-1]]
-    print_table(
-        ["Budget", quality_name(heard).capitalize(), "90 % interval", ""],
-        [
-            [
-                format_usd(usd_to_nanousd(point["budget_usd"])),
-                quality_text(point["quality"]),
-                f"{quality_text(point['low'])} to {quality_text(point['high'])}",
-                "" if point["supported"] else "no support",
-            ]
-            for point in shown
-        ],
-        right="rrr",
-        dim=[place for place, point in enumerate(shown) if not point["supported"]],
-    )
+    _print_curve(heard)
     click.echo()
     best = heard["recommended"]
-    click.echo(
-        f"Recommended: {format_usd(usd_to_nanousd(best['budget_usd']))}, {best['rule']}."
+    expected = (
         f" {quality_name(heard).capitalize()}: {quality_text(best['quality'])}."
+        if heard["measured"]
+        else ""
+    )
+    click.echo(
+        f"Recommended: {format_usd(usd_to_nanousd(best['budget_usd']))}, {best['rule']}.{expected}"
     )
     click.echo(f"  {command}")
     say(
@@ -198,6 +191,44 @@ def _show_pilot(heard: dict[str, Any], command: str, *, is_taken_over: bool) -> 
             "Too few answers are known to be right or wrong: these numbers put budgets in order, and measure"
             " nothing. --gold COLUMN (right answers on some rows) or --check measures."
         )
+
+
+def _print_curve(heard: dict[str, Any]) -> None:
+    """What to expect of a few budgets; those from which the same is expected are one line."""
+    stretches: list[list[dict[str, Any]]] = []
+    for point in heard["points"]:
+        if stretches and _look(stretches[-1][0]) == _look(point):
+            stretches[-1].append(point)
+        else:
+            stretches.append([point])
+    step = -(-len(stretches) // _SHOWN_OF_PILOT)
+    shown = [*stretches[:-1][::step], stretches[-1]]
+    print_table(
+        ["Budget", quality_name(heard).capitalize(), "90 % interval", ""],
+        [_stretch_row(stretch) for stretch in shown],
+        right="rrr",
+        dim=[place for place, (first, *_) in enumerate(shown) if not first["supported"]],
+    )
+
+
+def _look(point: dict[str, Any]) -> tuple[str, bool]:
+    return quality_text(point["quality"]), point["supported"]
+
+
+def _stretch_row(stretch: list[dict[str, Any]]) -> list[str]:
+    first, last = stretch[0], stretch[-1]
+    low, high = min(point["low"] for point in stretch), max(point["high"] for point in stretch)
+    notes = []
+    if last is not first:
+        notes.append(f"the same up to {format_usd(usd_to_nanousd(last['budget_usd']))}")
+    if not first["supported"]:
+        notes.append("no support")
+    return [
+        format_usd(usd_to_nanousd(first["budget_usd"])),
+        quality_text(first["quality"]),
+        f"{quality_text(low)} to {quality_text(high)}",
+        ", ".join(notes),
+    ]
 
 
 def _pilot_row(name: str, tier: dict[str, Any]) -> list[str]:
@@ -245,9 +276,3 @@ def _dollars(text: str) -> int:
         return usd_to_nanousd(text)
     except ValueError as error:
         raise UsageError(f"--pilot: {error}.", hint="Write dollars, for example 0.50.") from None
-
-
-def _least(found: Estimate) -> str:
-    """The least budget in dollars, rounded up to what people type."""
-    cents = -(-found.minimum_budget_nanousd // 10**7)
-    return f"${cents / 100:,.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from decimal import Decimal
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 FILE_WIDTH = 100
-"""Columns of what is drawn where nobody says how many there are."""
+"""Columns of what is drawn where neither a terminal nor COLUMNS says how many there are."""
 _GAP = 2
 
 
@@ -38,10 +39,13 @@ def _exact(value: Any) -> Any:
 
 
 def make_console() -> Console:
-    """Standard output for people: as wide as the terminal, or as suits a file; colours on terminals only."""
+    """Standard output for people, as wide as the terminal or COLUMNS says; else as suits a file. Colours are
+    for terminals only."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else FILE_WIDTH
+    # rich reads COLUMNS by itself.
+    is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    width = None if is_known else FILE_WIDTH
     return Console(file=sys.stdout, width=width, highlight=False, markup=False)
 
 

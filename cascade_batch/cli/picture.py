@@ -6,7 +6,7 @@ Whatever the width, no line is longer: columns that do not fit are left out, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,9 +43,14 @@ _MONEY = {
 }
 _CALLS = {"answered": DONE, "in flight": UNDER_WAY, "waiting": AHEAD}
 _WORDS = {"overrun": "billed beyond the declared worst case"}
-_COLUMNS = ("answers", "to come", "spent", "p50", "escalated to", "calls", "p95")
+_COLUMNS = ("calls", "answers", "to come", "escalated to", "spent", "p50", "p95")
+"""From what was asked to what it took; what belongs together stands together."""
 _RANK = ("answers", "spent", "to come", "p50", "escalated to", "p95", "calls")
 """Which columns a narrow terminal keeps, the most telling first."""
+_BLANKS, _NOTES, _LEGEND, _ROWS_IN_WORDS, _FIRST_NOTE, _TIERS, _ROWS_DONE, _FACTS, _ALWAYS = range(
+    9
+)
+"""What a low terminal leaves out, the least telling first; never the job's name, its state and its money."""
 _GAP = 2
 _LEAST_BAR, _MOST_BAR = 8, 80
 _LABEL = 14
@@ -59,11 +64,13 @@ class Page:
         width: Columns.
         unicode: Whether the output can show more than ASCII.
         one_line: Whether a note that is too long is cut off at the end of its line (for what moves).
+        height: Lines; None: as many as it takes.
     """
 
     width: int
     unicode: bool
     one_line: bool = False
+    height: int | None = None
 
     @property
     def cut(self) -> Literal["ellipsis", "crop"]:
@@ -71,9 +78,9 @@ class Page:
         return "ellipsis" if self.unicode else "crop"
 
     @classmethod
-    def of(cls, console: Console, *, one_line: bool = False) -> Page:
+    def of(cls, console: Console, *, one_line: bool = False, height: int | None = None) -> Page:
         """The page that a console draws on."""
-        return cls(console.width, console.encoding.lower().startswith("utf"), one_line)
+        return cls(console.width, console.encoding.lower().startswith("utf"), one_line, height)
 
 
 def draw(
@@ -98,37 +105,74 @@ def draw(
 
     head = Text(printable(status["name"]), style="bold", overflow="fold")
     head.append(f"  {status['status']}", style="not bold")
-    parts: list[RenderableType] = [head]
-    if facts:
-        parts.append(Text((" · " if page.unicode else ", ").join(facts)))
-    label = max(len("Errors"), *(min(len(name), _LABEL) for name in status["tiers"]))
-    label = min(label, max(page.width // 4, 6)) + _GAP
-    rows, money = status["rows"], money_parts(status)
+    names = [
+        *(min(len(name), _LABEL) for name in status["tiers"]),
+        *(len(name) for name, _ in notes),
+    ]
+    label = min(max(len("Errors"), *names), max(page.width // 4, 6)) + _GAP
+    rows = status["rows"]
     done = rows["answered"] + rows["failed"]
     share = f"{done * 100 // rows['total']} %" if rows["total"] else ""
+    parts: list[tuple[int, RenderableType]] = [(_ALWAYS, head)]
+    if facts:
+        parts.append((_FACTS, Text((" · " if page.unicode else ", ").join(facts))))
     parts += [
-        Text(),
-        _whole("Rows", {k: rows[k] for k in _ROWS}, _ROWS, share, label, page),
-        _legend({k: f"{rows[k]:,} {k}" for k in _ROWS if rows[k] or k == "answered"}, _ROWS, label, page),
-        Text(),
-        _tiers(status, outlook, label, page),
-        *_legend_of_tiers(outlook, label, page),
-        Text(),
-        _whole("Money", money, _MONEY, f"of {format_usd(status['budget_nanousd'])}", label, page),
-        _legend(
-            {
-                k: f"{format_usd(money[k])} {_WORDS.get(k, k)}"
-                for k in _MONEY
-                if money[k] or k in ("spent", "free")
-            },
-            _MONEY,
-            label,
-            page,
+        (_BLANKS, Text()),
+        (_ROWS_DONE, _whole("Rows", {k: rows[k] for k in _ROWS}, _ROWS, share, label, page)),
+        (
+            _ROWS_IN_WORDS,
+            _legend(
+                {k: f"{rows[k]:,} {k}" for k in _ROWS if rows[k] or k == "answered"},
+                _ROWS,
+                label,
+                page,
+            ),
         ),
-    ]  # fmt: skip
+        (_BLANKS, Text()),
+        (_TIERS, _tiers(status, outlook, label, page)),
+        *((_LEGEND, legend) for legend in _legend_of_tiers(outlook, label, page)),
+        (_BLANKS, Text()),
+        *((_ALWAYS, part) for part in _money(status, label, page)),
+    ]
     if notes:
-        parts += [Text(), _notes(notes, label, page)]
-    return Group(*parts)
+        parts.append((_BLANKS, Text()))
+        parts += [
+            (_FIRST_NOTE if no == 0 else _NOTES, one)
+            for no, one in enumerate(_notes(notes, label, page))
+        ]
+    return Group(*_fitting(parts, page))
+
+
+def _fitting(parts: list[tuple[int, RenderableType]], page: Page) -> list[RenderableType]:
+    """The parts that the page has room for. What is left out is a whole rank, or the last note."""
+    if page.height is None:
+        return [part for _, part in parts]
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=page.width, legacy_windows=False)
+    left = [(rank, part, len(console.render_lines(part, pad=False))) for rank, part in parts]
+    while sum(lines for _, _, lines in left) > page.height:
+        first = min(rank for rank, _, _ in left)
+        if first == _ALWAYS:
+            break
+        if first == _NOTES:
+            del left[max(place for place, (rank, _, _) in enumerate(left) if rank == first)]
+        else:
+            left = [one for one in left if one[0] != first]
+    return [part for _, part, _ in left]
+
+
+def _money(status: Status, label: int, page: Page) -> list[RenderableType]:
+    money = money_parts(status)
+    words = {
+        k: f"{format_usd(money[k])} {_WORDS.get(k, k)}"
+        for k in _MONEY
+        if money[k] or k in ("spent", "free")
+    }
+    whole = f"of {format_usd(status['budget_nanousd'])}"
+    return [_whole("Money", money, _MONEY, whole, label, page), _legend(words, _MONEY, label, page)]
 
 
 def _whole(
@@ -241,25 +285,25 @@ def _calls(tier: Mapping[str, Any], outlook: Outlook | None, name: str) -> tuple
     return tier["answers"], ahead.in_flight, ahead.open - ahead.in_flight
 
 
-def _notes(notes: Sequence[tuple[str, str]], label: int, page: Page) -> RenderableType:
+def _notes(notes: Sequence[tuple[str, str]], label: int, page: Page) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
-    table.add_column(width=label - _GAP, no_wrap=True)
-    table.add_column(width=max(page.width - label, 1), no_wrap=page.one_line)
     last = None
     for name, text in notes:
+        table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+        table.add_column(width=label - _GAP, no_wrap=True)
+        table.add_column(width=max(page.width - label, 1), no_wrap=page.one_line)
         shown = Text(
             printable(text.replace("\n", " ")), overflow=page.cut if page.one_line else "fold"
         )
         table.add_row("" if name == last else name, shown)
         last = name
-    return table
+        yield table
 
 
 def trouble_notes(status: Status, outlook: Outlook | None, *, most: int) -> list[tuple[str, str]]:
-    """Tiers that stopped, and what went wrong last; a few lines."""
+    """Tiers that stopped, and what went wrong, the most frequent first; a few lines."""
     notes = [
         ("Errors", f"{name} is stopped: {tier['stopped']}")
         for name, tier in status["tiers"].items()

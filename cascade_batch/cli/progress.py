@@ -16,7 +16,7 @@ from cascade_batch.cli.frame import printable, say
 from cascade_batch.cli.money import money_parts
 from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
 from cascade_batch.client.looking import Sight, is_over, pauses_s
-from cascade_batch.client.pace import Pace, Status, left_text, rate_text
+from cascade_batch.client.pace import Pace, Status, left_text, phase_text, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
@@ -29,6 +29,8 @@ PLAIN_AT_LEAST_EVERY_S = 300.0
 """Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
 PATIENCE_S = 1.0
 _ERRORS_SHOWN = 3
+_KINDS_TOLD = 20
+"""Kinds of errors that a log is told of: who has more of them looks at `status`."""
 
 
 def follow(
@@ -136,7 +138,7 @@ def _follow_plainly(
         gap_s = min(max((now_s - began_s) / PLAIN_SHARE, PLAIN_EVERY_S), PLAIN_AT_LEAST_EVERY_S)
         for one in outlook.troubles if outlook else ():
             key = (one.tier, one.what, one.kind)
-            if key not in told:
+            if key not in told and len(told) < _KINDS_TOLD:
                 told.add(key)
                 say(f"{status['name']}: {trouble_text(one)}")
         if said_at is None or status["status"] != said_state or now_s - said_at >= gap_s:
@@ -154,6 +156,8 @@ def plain_line(sight: Sight, pace: Pace) -> str:
     parts = [f"{status['name']}: {status['status']}"]
     failed = f", {rows['failed']:,} failed" if rows["failed"] else ""
     parts.append(f"{rows['answered']:,} of {rows['total']:,} rows answered{failed}")
+    phase = phase_text(status, outlook)
+    parts += [phase.partition("; ")[2]] if phase else []
     parts.append(f"{format_usd(money['spent'])} of {format_usd(status['budget_nanousd'])} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
     if is_over(status):
@@ -183,7 +187,8 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
     elif status["status"] == JobState.PAUSED:
         facts.append("calls in flight settle, nothing new is sent")
     else:
-        facts += [*_rates(pace), left_text(status, outlook, pace)]
+        phase = phase_text(status, outlook)
+        facts += [*([phase] if phase else []), *_rates(pace), left_text(status, outlook, pace)]
         if status["waves"]:
             facts.append(f"wave {status['waves']}")
         if status["standstill"]:
@@ -192,8 +197,11 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
         elif outlook and outlook.next_step:
             notes.append(("Next", outlook.next_step))
     notes += trouble_notes(status, outlook, most=_ERRORS_SHOWN)
-    picture = draw(status, outlook, Page.of(console, one_line=True), facts=facts, notes=notes)
-    # The cursor rests on a line of its own: what a terminal echoes there (^C) moves nothing.
+    # The cursor rests on a line of its own: what a terminal echoes there (^C) moves nothing. What will not be
+    # drawn over may be higher than the terminal.
+    height = None if is_over(status) else console.height - 1
+    page = Page.of(console, one_line=True, height=height)
+    picture = draw(status, outlook, page, facts=facts, notes=notes)
     return Group(picture, Text())
 
 

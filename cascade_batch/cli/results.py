@@ -15,6 +15,7 @@ from cascade_batch.client.services import services
 from cascade_batch.errors import CascadeError
 
 if TYPE_CHECKING:
+    from cascade_batch.domain.job import Output
     from cascade_batch.results.reading import Result
 
 
@@ -32,8 +33,8 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     """Print a job's results in input order: JSON Lines, or a file of another format.
 
     Rows that are still to be answered are left out, so that a running job can be read as well. Columns of
-    a Parquet file have the types that the job's output declares. Beside a file, rows that failed go to
-    FILE.errors.jsonl, with reason and input.
+    a Parquet file have the types that the job's output declares. Rows that failed go to a file of their own
+    beside it (out.errors.jsonl for out.csv), with reason and input.
 
     \b
     Examples:
@@ -46,7 +47,7 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     with services() as service, service.engine.connect() as connection:
         found = find_job(connection, job)
         if output is None:
-            rows = _print(stream_results(connection, found.job_id))
+            rows = _print(stream_results(connection, found.job_id), found.spec.output)
         else:
             exported = export_job(connection, found.job_id, output, found.spec.output)
             rows = exported.rows
@@ -59,11 +60,11 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
         say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")
 
 
-def _print(stream: Iterable[Result]) -> int:
+def _print(stream: Iterable[Result], output: Output) -> int:
     from cascade_batch.results import write_jsonl
 
     try:
-        rows = write_jsonl(stream, sys.stdout.buffer)
+        rows = write_jsonl(stream, sys.stdout.buffer, output)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

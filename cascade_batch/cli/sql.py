@@ -25,6 +25,8 @@ _HINT = (
     " opens a session."
 )
 
+_VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
+
 
 @click.command(cls=Command)
 @click.argument("target", required=False, metavar="[JOB|QUERY]", shell_complete=complete_jobs)
@@ -67,9 +69,7 @@ def sql(
     if target == "-":
         query, target = target, None
     if query == "-" or not (query or target or url or sys.stdin.isatty()):
-        query = sys.stdin.read()
-        if not query.strip():
-            raise UsageError("No query is given.", hint=_HINT)
+        query = _piped()
     with services() as service:
         if target is not None and not _is_job(service, target, is_only=query is not None):
             query, target = target, None
@@ -88,9 +88,33 @@ def sql(
             return
         from cascade_batch.cli.sql_output import print_result
 
+        query = _piped() if query is None else query
+        _require_sql(query)
         how = "json" if as_json else "csv" if as_csv else "table" if as_table else None
         with connect(access) as connection:
-            print_result(connection, sys.stdin.read() if query is None else query, how)
+            print_result(connection, query, how)
+
+
+def _piped() -> str:
+    query = sys.stdin.read()
+    if not query.strip():
+        raise UsageError("No query is given.", hint=_HINT)
+    return query
+
+
+def _require_sql(query: str) -> None:
+    """Refuse what only a session's program knows.
+
+    Raises:
+        UsageError: It begins with a backslash.
+    """
+    if query.lstrip().startswith("\\"):
+        command = query.split(maxsplit=1)[0]
+        raise UsageError(
+            f"{command} is a command of psql, and no SQL: it takes a session at a terminal.",
+            hint="Open one by `cascade-batch sql`, or ask in SQL. The views are listed by:"
+            f'  cascade-batch sql -c "{_VIEWS}"',
+        )
 
 
 def _open_session(access: Access, job: str | None, *, has_psql: bool) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ import psycopg
 
 from cascade_batch.cli.frame import say
 from cascade_batch.cli.output import print_json, print_table
+from cascade_batch.cli.sql_session import quoted
 from cascade_batch.errors import UsageError
 
 How = Literal["table", "csv", "json"]
@@ -21,6 +24,8 @@ How = Literal["table", "csv", "json"]
 MAX_TABLE_ROWS = 1000
 """A table is drawn when its widest cell is known; who wants more rows wants a file."""
 _STREAM_ROWS = 1000
+_VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
+_QUOTED = re.compile(r'"(.*)"')
 
 
 def print_result(
@@ -52,7 +57,7 @@ def print_result(
         except psycopg.Error as error:
             if error.sqlstate is None and not isinstance(error, psycopg.ProgrammingError):
                 raise  # the connection broke: the server said nothing
-            raise _refused(error) from None
+            raise _refused(error, connection) from None
 
 
 def _with_first(first: Any, rows: Iterable[Any]) -> Iterable[Any]:
@@ -61,7 +66,9 @@ def _with_first(first: Any, rows: Iterable[Any]) -> Iterable[Any]:
         yield from rows
 
 
-def _refused(error: psycopg.Error) -> UsageError:
+def _refused(
+    error: psycopg.Error, connection: psycopg.Connection[tuple[object, ...]]
+) -> UsageError:
     if "no result" in str(error) or "didn't produce" in str(error):
         return UsageError("That is no query: it gives no rows.")
     place = error.diag.statement_position
@@ -69,9 +76,28 @@ def _refused(error: psycopg.Error) -> UsageError:
     hint = error.diag.message_hint
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "Public are the schemas `cascade` and `results`; --owner reads all tables."
+    if isinstance(error, psycopg.errors.UndefinedTable):
+        hint = _meant(error.diag.message_primary or "", connection) or hint
     return UsageError(
         f"The query was refused{where}: {error.diag.message_primary or error}.", hint=hint
     )
+
+
+def _meant(message: str, connection: psycopg.Connection[tuple[object, ...]]) -> str | None:
+    """Which views may be meant by the one that is not there; None where the message names none."""
+    named = _QUOTED.search(message)
+    if named is None:
+        return None
+    views = {str(name): str(schema) for schema, name in connection.execute(_VIEWS)}
+    schema, dot, name = named[1].partition(".")
+    if dot and schema not in views.values():
+        whole = {f"{schema}.{name}": name for name, schema in views.items()}
+        close = [whole[one] for one in get_close_matches(named[1], whole)]
+    else:
+        close = get_close_matches(name if dot else named[1], views)
+    if not close:
+        return "Views are listed by `cascade-batch sql`, then \\d; each job has one in the schema results."
+    return f"Did you mean {' or '.join(f'{views[one]}.{quoted(one)}' for one in close)}?"
 
 
 def _print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -14,7 +14,7 @@ from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import make_console, print_drawing, print_json, print_table
 from cascade_batch.client.expectation import next_money_text, quality_text
-from cascade_batch.client.pace import format_duration
+from cascade_batch.client.pace import format_duration, phase_text
 from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd
 
@@ -104,11 +104,13 @@ def _print_job(job: dict[str, Any], outlook: Outlook) -> None:
     from cascade_batch.cli.picture import Page, draw
 
     console = make_console()
-    picture = draw(job, outlook, Page.of(console), facts=_facts(job), notes=_notes(job, outlook))
+    picture = draw(
+        job, outlook, Page.of(console), facts=_facts(job, outlook), notes=_notes(job, outlook)
+    )
     print_drawing(picture, console)
 
 
-def _facts(job: Mapping[str, Any]) -> list[str]:
+def _facts(job: Mapping[str, Any], outlook: Outlook) -> list[str]:
     now = datetime.now(UTC)
     ended = job["finished_at"]
     began = job["started_at"] or job["created_at"]
@@ -117,6 +119,8 @@ def _facts(job: Mapping[str, Any]) -> list[str]:
         facts.append(f"took {format_duration(_seconds(began, datetime.fromisoformat(ended)))}")
     else:
         facts.append(f"for {format_duration(_seconds(began, now))}")
+    if phase := phase_text(job, outlook):
+        facts.append(phase)
     if job["waves"]:
         facts.append("1 wave" if job["waves"] == 1 else f"{job['waves']:,} waves")
     if job["policy"] not in (None, "auto"):
@@ -141,7 +145,7 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
         notes.append(("Next", outlook.next_step))
     if job["at_risk_calls"]:
         notes.append(("Lost", lost_calls_text(job["name"], job["at_risk_calls"])))
-    notes += [("Untold", text) for text in _untold(job["notifications"])]
+    notes += [("Undelivered", text) for text in _undelivered(job["notifications"])]
     notes += trouble_notes(job, outlook, most=_ERRORS_SHOWN)
     if job["rows"]["failed"]:
         notes.append(("", f"See all:  cascade-batch errors {shlex.quote(job['name'])}"))
@@ -150,7 +154,7 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
     return notes
 
 
-def _untold(outbox: list[dict[str, Any]]) -> list[str]:
+def _undelivered(outbox: list[dict[str, Any]]) -> list[str]:
     """Receivers that did not take what they should be told, and why."""
     return [
         f"{one['target']} did not take {given_up + one['waiting']:,} message"

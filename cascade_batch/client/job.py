@@ -131,7 +131,8 @@ class Job(JobControls):
         """The rows that are answered or failed, in the order of the input. Rows to come are left out.
 
         Where the job was submitted from a DataFrame by this very object, the result has its index, so that
-        `df.join(job.results())` puts rows and answers side by side. Else the index is the row number, from 0.
+        `df.join(job.results()[["value", "tier"]])` puts rows and answers side by side. Else the index is the
+        row number, from 0.
 
         Returns:
             Columns: `custom_id` (the row's own id, else its number as text), `row_no`, `status` (answered or
@@ -177,7 +178,7 @@ class Job(JobControls):
         """Write the results to a .jsonl, .csv or .parquet file, in constant memory, whole or not at all.
 
         A Parquet file's columns have the types of `arrow`. Rows that failed are also written to a file beside
-        it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `message`
+        it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `error`
         and the input `row`; without failures there is no such file afterwards.
 
         Returns:

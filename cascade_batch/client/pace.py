@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cascade_batch.domain.job import JobState
+
 if TYPE_CHECKING:
     from cascade_batch.engine.outlook import Outlook
 
@@ -28,14 +30,24 @@ class _Look(NamedTuple):
 
 @dataclass(slots=True)
 class Pace:
-    """What was seen of a job in the last half minute; longer where too little happened in it."""
+    """What was seen of a job in the last half minute; longer where too little happened in it.
+
+    Attributes:
+        seen: Looks, the first of the time that counts to the last.
+        moved_s: When a tier's calls were last seen to have become more.
+    """
 
     seen: deque[_Look] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    moved_s: dict[str, float] = field(default_factory=dict)
 
     def note(self, status: Status, now_s: float) -> None:
         """Take note of a status."""
         rows = status["rows"]
         calls = {name: tier["calls"] for name, tier in status["tiers"].items()}
+        before = self.seen[-1].calls if self.seen else {}
+        for name, count in calls.items():
+            if name not in self.moved_s or count > before.get(name, 0):
+                self.moved_s[name] = now_s
         self.seen.append(_Look(now_s, rows["answered"] + rows["failed"], calls))
         while len(self.seen) > 2 and self._is_enough(self.seen[1]):
             self.seen.popleft()
@@ -69,32 +81,87 @@ class Pace:
     def left_s(self, status: Status, outlook: Outlook | None) -> float | None:
         """Seconds for what is known to be ahead: calls that were released, and rows without an answer.
 
-        None where too little was seen of a tier that has work: a guess would be worse than nothing.
+        None where too little was seen of a tier that has work, or where it stalls: a guess would be worse
+        than nothing.
         """
+        times_s = self._times_s(status, outlook)
+        return (
+            None if times_s is None or self.stalls(status, outlook) else max(times_s, default=None)
+        )
+
+    def stalls(self, status: Status, outlook: Outlook | None) -> bool:
+        """Whether the pace so far says nothing of what is left: the calls of a tier take longer than all of
+        them should, or are the last ones, each of which takes the time that it takes."""
+        times_s = self._times_s(status, outlook)
+        if outlook is None or times_s is None:
+            return False
+        at_work = {name: tier for name, tier in outlook.tiers.items() if tier.open}
+        now_s = self.seen[-1].at_s
+        for name, tier in at_work.items():
+            expected_s = tier.open / self._per_s(self._calls(name))
+            if now_s - self.moved_s[name] > max(expected_s, LEAST_S):
+                return True
+        are_last = all(tier.in_flight >= tier.open for tier in at_work.values())
+        longest_ms = max(
+            (status["tiers"][name]["latency_ms_p95"] or 0.0 for name in at_work), default=0.0
+        )
+        return (
+            bool(at_work)
+            and are_last
+            and not _to_release(status, outlook)
+            and max(times_s, default=0.0) < max(longest_ms / 1000, LEAST_S)
+        )
+
+    def _times_s(self, status: Status, outlook: Outlook | None) -> list[float] | None:
+        """Seconds for the calls of each tier, and for those to come, at the pace so far; None: not known."""
         if len(self.seen) < 2 or self.seen[-1].at_s - self.seen[0].at_s < LEAST_S:
             return None
-        released = {name: tier.open for name, tier in (outlook.tiers if outlook else {}).items()}
         times_s = []
-        for name, calls in released.items():
-            if calls:
+        for name, tier in (outlook.tiers if outlook else {}).items():
+            if tier.open:
                 if self._calls(name) < LEAST_CALLS:
                     return None
-                times_s.append(calls / self._per_s(self._calls(name)))
+                times_s.append(tier.open / self._per_s(self._calls(name)))
         # Rows that nothing was released for yet: their calls come, at the pace of all calls so far.
-        to_release = status["rows"]["pending"] - sum(released.values())
-        if to_release > 0:
+        if _to_release(status, outlook):
             if not self.calls_per_s:
                 return None
-            times_s.append(status["rows"]["pending"] / self.calls_per_s)
-        return max(times_s, default=None)
+            times_s.append(_to_ask(status) / self.calls_per_s)
+        return times_s
+
+
+def _to_ask(status: Status) -> int:
+    """Rows without an answer, but for those that get another row's when the job finishes."""
+    return max(int(status["rows"]["pending"]) - int(status.get("rows_duplicate", 0)), 0)
+
+
+def _to_release(status: Status, outlook: Outlook | None) -> int:
+    released = sum(tier.open for tier in outlook.tiers.values()) if outlook else 0
+    return max(_to_ask(status) - released, 0)
 
 
 def left_text(status: Status, outlook: Outlook | None, pace: Pace) -> str:
     """How long a job may still take, in words that do not promise more than is known."""
     left_s = pace.left_s(status, outlook)
-    if left_s is None:
-        return "time left unknown"
-    return f"about {format_duration(left_s)} left for what is planned"
+    if left_s is not None:
+        return f"about {format_duration(left_s)} left for what is planned"
+    calls = sum(tier.in_flight for tier in outlook.tiers.values()) if outlook else 0
+    if calls and pace.stalls(status, outlook):
+        return (
+            "waits for 1 call under way" if calls == 1 else f"waits for {calls:,} calls under way"
+        )
+    return "time left unknown"
+
+
+def phase_text(status: Status, outlook: Outlook | None) -> str | None:
+    """What a job is at that goes on although its rows have answers; None: some have none yet."""
+    rows = status["rows"]
+    if status["status"] != JobState.RUNNING or not rows["total"] or _to_ask(status):
+        return None
+    done = "all rows answered" if rows["answered"] == rows["total"] else "all rows asked"
+    if outlook is not None and not any(tier.open for tier in outlook.tiers.values()):
+        return f"{done}; the planner decides whether to buy better answers"
+    return f"{done}; better answers are being bought"
 
 
 def rate_text(per_s: float) -> str:

@@ -126,6 +126,8 @@ class Progress:
     def pace_texts(self) -> list[str]:
         """How fast it goes and how long it may take, as people read it; or what it waits for."""
         texts = [f"waits: {what}" for what in self.waits_for]
+        if self.status is JobState.RUNNING and self.rows_total and not self.rows_pending:
+            texts.append("all rows done; better answers are being bought")
         if self.rows_per_s and not self.is_over:
             texts.append(f"{rate_text(self.rows_per_s)} rows/s")
         if self.left_s is not None and not self.is_over:

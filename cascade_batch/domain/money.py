@@ -58,6 +58,13 @@ def format_usd(nanousd: int) -> str:
     return f"${usd:.{places}f}" if usd > 0 else f"-${-usd:.{places}f}"
 
 
+def enough_usd(nanousd: int) -> str:
+    """Dollars to type where an amount is needed: four significant digits, never less than the amount."""
+    step = 10 ** max(len(str(nanousd)) - 4, 0)
+    usd = f"{nanousd_to_usd(-(-nanousd // step) * step):.9f}"
+    return usd.rstrip("0").rstrip(".")
+
+
 def usd_per_mtok_to_picousd(value: str | int | float | Decimal) -> int:
     """USD per million tokens as pico-dollars per token, rounded up."""
     return int(

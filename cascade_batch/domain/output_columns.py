@@ -3,7 +3,7 @@
 One rule for all tables of results (the views in SQL, Arrow and Parquet, DataFrames): the value itself, then
 each field of the schema, and after a field that is an object the leaves below it. Names are given in an order
 that depends on the schema alone: to the fields first, then to the leaves, which are called by their path
-(`address_city`).
+(`address_city`). Columns stand in the order of the schema's properties, and so do the keys of a value.
 """
 
 from __future__ import annotations
@@ -82,6 +82,52 @@ def output_columns(
     return columns
 
 
+class KeyOrder:
+    """Puts the keys of a value where its schema has them; keys that it does not know stay behind those."""
+
+    __slots__ = ("_inner", "_items", "_names")
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._inner: dict[str, KeyOrder] = {}
+        self._items: KeyOrder | None = None
+
+    @classmethod
+    def of(cls, schema: Mapping[str, Any] | None) -> KeyOrder | None:
+        """The order of a schema; None where it says nothing of any key."""
+        return None if schema is None else cls._of(schema, _Root(schema), {})
+
+    @classmethod
+    def _of(cls, schema: object, root: _Root, known: dict[int, KeyOrder]) -> KeyOrder | None:
+        plain = root.plain(schema)
+        properties, items = plain.get("properties"), plain.get("items")
+        if not isinstance(properties, Mapping) and not isinstance(items, Mapping):
+            return None
+        if id(plain) in known:  # it is part of itself
+            return known[id(plain)]
+        order = known[id(plain)] = cls()
+        if isinstance(properties, Mapping):
+            order._names = tuple(properties)
+            inner = {name: cls._of(one, root, known) for name, one in properties.items()}
+            order._inner = {name: one for name, one in inner.items() if one is not None}
+        order._items = cls._of(items, root, known)
+        return order if order._names or order._items else None
+
+    def sorted(self, value: Any) -> Any:
+        """The value, with its keys in order; whatever else it is."""
+        if isinstance(value, list):
+            return value if self._items is None else [self._items.sorted(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        found = {name: value[name] for name in self._names if name in value}
+        if len(found) < len(value):
+            found |= value  # those that are there keep their places
+        for name, order in self._inner.items():
+            if name in found:
+                found[name] = order.sorted(found[name])
+        return found
+
+
 def unique_name(name: str, taken: set[str], prefix: str, most_bytes: int | None = None) -> str:
     """A name that is not taken yet, and is now: the name itself, with the prefix, or numbered as well."""
     label = cut_name(name.replace("\0", ""), most_bytes) or "column"
@@ -115,7 +161,7 @@ class _Root:
     def fields(
         self, schema: object, path: tuple[str, ...]
     ) -> Iterator[tuple[tuple[str, ...], object]]:
-        properties = self._plain(schema).get("properties")
+        properties = self.plain(schema).get("properties")
         if isinstance(properties, Mapping):
             for name, inner in properties.items():
                 yield (*path, str(name)), inner
@@ -125,7 +171,7 @@ class _Root:
     ) -> Iterator[tuple[tuple[str, ...], object]]:
         """What lies below an object and is none itself, in the schema's order."""
         for inner_path, inner in self.fields(schema, path):
-            is_object = "properties" in self._plain(inner)
+            is_object = "properties" in self.plain(inner)
             if is_object and len(inner_path) <= MAX_DEPTH:
                 yield from self.leaves(inner, inner_path)
             elif _is_told(inner_path[-1]):
@@ -133,7 +179,7 @@ class _Root:
 
     def column(self, name: str, path: tuple[str, ...], schema: object) -> OutputColumn:
         kind, choices = self._kind(schema)
-        plain = self._plain(schema)
+        plain = self.plain(schema)
         if kind == "json" and _type_name(plain) == "array" and "prefixItems" not in plain:
             items, choices = self._kind(plain.get("items"))
             if items != "json":
@@ -141,7 +187,7 @@ class _Root:
         return OutputColumn(name, path, kind, choices=choices)
 
     def _kind(self, schema: object) -> tuple[Kind, tuple[str, ...]]:
-        plain = self._plain(schema)
+        plain = self.plain(schema)
         listed = [plain["const"]] if "const" in plain else plain.get("enum")
         if isinstance(listed, list):
             said = [one for one in listed if one is not None]
@@ -153,7 +199,7 @@ class _Root:
             return (kinds.pop() if len(kinds) == 1 else "json"), ()
         return _SCALARS.get(_type_name(plain) or "", "json"), ()
 
-    def _plain(self, schema: object) -> Mapping[str, Any]:
+    def plain(self, schema: object) -> Mapping[str, Any]:
         """The schema that is meant: behind references, and without the `null` that it may be instead."""
         seen: set[str] = set()
         while isinstance(schema, Mapping):

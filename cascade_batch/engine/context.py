@@ -51,7 +51,9 @@ class JobContexts:
             self._known.move_to_end(job_id)
             return known
         cursor = await connection.execute(
-            "SELECT name, spec FROM cascade_store.job WHERE job_id = %s", (job_id,)
+            "SELECT name, coalesce(spec_as_written, spec::json) FROM cascade_store.job"
+            " WHERE job_id = %s",
+            (job_id,),
         )
         row = await cursor.fetchone()
         if row is None:

@@ -77,7 +77,7 @@ def _job(row: Any) -> Job:
         name=row.name,
         state=JobState(row.state),
         reason=row.reason,
-        spec=JobSpec.model_validate(row.spec),
+        spec=JobSpec.model_validate(row.spec_as_written or row.spec),
         rows_total=row.rows_total,
         labels=row.labels,
         waves=row.waves,

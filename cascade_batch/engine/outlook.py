@@ -14,7 +14,6 @@ from cascade_batch.engine.jobs import find_job
 
 _LOOKED_AT = 1000
 """Troubles of a kind that are looked at: those before them are old news."""
-_TOLD = 5
 _NUMBER = re.compile(r"\d+")
 
 _CHUNKS = """
@@ -95,7 +94,7 @@ class Outlook:
     Attributes:
         tiers: By name, cheap to dear.
         next_step: What happens next, or is waited for, in words; None: the job is not at work.
-        troubles: The latest first, a few.
+        troubles: The most frequent first.
     """
 
     tiers: Mapping[str, TierOutlook]
@@ -148,7 +147,7 @@ def _next_step(waves: int, tiers: Iterable[Any], plan: Any) -> str:
 
 
 def group_troubles(found: Iterable[Any]) -> tuple[Trouble, ...]:
-    """Put together what differs in numbers only, such as a row's or a time.
+    """Put together what differs in numbers only, such as a row's or a time, the most frequent first.
 
     Args:
         found: The latest first; each with `tier`, `what`, `message`, `ago_s`.
@@ -159,4 +158,5 @@ def group_troubles(found: Iterable[Any]) -> tuple[Trouble, ...]:
         key = (one["tier"], one["what"], kind)
         latest = groups.get(key) or Trouble(*key, one["message"], 0, one["ago_s"])
         groups[key] = replace(latest, count=latest.count + 1)
-    return tuple(groups.values())[:_TOLD]
+    # Of as many, the latest first.
+    return tuple(sorted(groups.values(), key=lambda one: -one.count))

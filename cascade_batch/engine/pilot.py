@@ -39,6 +39,9 @@ _MOST_VIEW_ROWS = 20_000
 _WIDTH = 1.645
 _LONGEST_BYTES = 63
 RULE = f"the least budget of which twice as much is expected to bring less than {WORTH_DOUBLING} quality"
+UNMEASURED_RULE = (
+    f"the least budget of which twice as much moves the curve by less than {WORTH_DOUBLING}"
+)
 
 
 def draw_pilot(
@@ -64,11 +67,12 @@ def draw_pilot(
     dearest = max(max(row.worst_nanousd) for row in sample)
     each = max(likely * _LIKELY_MARGIN, fence * _LIKELY_MARGIN, 1e-9)
     rows = min(int((pilot_nanousd - dearest) / each), most, len(sample))
-    if rows < min(_LEAST_ROWS, len(sample)):
-        needed = math.ceil((each * min(_LEAST_ROWS, len(sample)) + dearest) / 10**7) / 100
+    least = min(_LEAST_ROWS, len(sample))
+    if rows < least:
+        needed = math.ceil((each * least + dearest) / 10**7) / 100
         raise BudgetError(
-            f"{format_usd(pilot_nanousd)} is likely to ask {max(rows, 0)} rows on every tier, which tells"
-            " nothing of the others.",
+            f"{format_usd(pilot_nanousd)} is likely to be enough for {max(rows, 0)} rows on every tier; a"
+            f" pilot needs {least}, as fewer say too little about the rest of the data.",
             hint=f"Give the pilot ${needed:.2f} or more.",
         )
     has_gold = np.array([row.has_gold for row in sample], dtype=np.bool_)
@@ -271,6 +275,6 @@ def _as_json(found: Prediction) -> dict[str, Any]:
             "quality": quality,
             "low": low,
             "high": high,
-            "rule": RULE,
+            "rule": RULE if found.is_measured else UNMEASURED_RULE,
         },
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, format_usd
+from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, enough_usd, format_usd
 from cascade_batch.domain.row import Prompt, Record
 from cascade_batch.engine.request_keys import fingerprint, request_key
 from cascade_batch.errors import BudgetError, UsageError
@@ -159,17 +159,10 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
         else ""
     )
     # The same figure twice: whichever of them is typed back is enough.
-    enough_usd = _rounded_up_usd(minimum_nanousd)
+    enough = enough_usd(minimum_nanousd)
     raise BudgetError(
         f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {rows:,} rows: at worst they"
-        f" cost ${enough_usd} on the cheapest tier.",
-        hint=f"Give --budget {enough_usd} or more,{fewer} or lower the cheapest"
+        f" cost ${enough} on the cheapest tier.",
+        hint=f"Give --budget {enough} or more,{fewer} or lower the cheapest"
         " tier's max_output_tokens, which the worst case counts in full.",
     )
-
-
-def _rounded_up_usd(nanousd: int) -> str:
-    """Dollars with four significant digits, never less than the amount."""
-    step = 10 ** max(len(str(nanousd)) - 4, 0)
-    usd = f"{-(-nanousd // step) * step / 10**9:.9f}"
-    return usd.rstrip("0").rstrip(".")

@@ -111,7 +111,7 @@ def submit_job(
         connection.execute(
             sa.update(JOB)
             .where(JOB.c.job_id == job_id)
-            .values(rows_total=ingest.rows, spec=_stored(spec))
+            .values(rows_total=ingest.rows, **_stored(spec))
         )
         create_result_view(
             raw,
@@ -134,12 +134,13 @@ def submit_job(
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
-    stored: dict[str, object] = spec.model_dump(mode="json", by_alias=True, exclude={"notify"})
-    return stored
+    """The specification twice: to be asked of, and in its own order of keys, which jsonb does not keep."""
+    stored = spec.model_dump(mode="json", by_alias=True, exclude={"notify"})
+    return {"spec": stored, "spec_as_written": stored}
 
 
 def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
-    insert = sa.insert(JOB).values(name=spec.name, spec=_stored(spec)).returning(JOB.c.job_id)
+    insert = sa.insert(JOB).values(name=spec.name, **_stored(spec)).returning(JOB.c.job_id)
     try:
         job_id: int = connection.execute(insert).scalar_one()
     except IntegrityError:

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psutil
@@ -24,6 +25,9 @@ from cascade_batch.errors import ServiceUnreachableError, UsageError
 from cascade_batch.local.account import OWN_SERVICES_HINT, Account
 from cascade_batch.local.processes import Child, ProcessRef, last_lines, start, wait_until
 from cascade_batch.local.wheels import Programs
+
+if TYPE_CHECKING:
+    import psycopg
 
 USER = "cascade"
 DATABASE = "cascade"
@@ -177,7 +181,8 @@ class Postgres:
         import psycopg  # slow to import, and wanted only while the server starts
 
         try:
-            psycopg.connect(self.url()).close()
+            with psycopg.connect(self.url()) as connection:
+                _close_to_the_public(connection)
         except psycopg.OperationalError as error:
             if f'"{DATABASE}" does not exist' not in str(error):
                 raise ServiceUnreachableError(
@@ -187,6 +192,8 @@ class Postgres:
             # Renaming takes a millisecond, making a database a hundred.
             with psycopg.connect(self.url("template1"), autocommit=True) as connection:
                 connection.execute(f"ALTER DATABASE postgres RENAME TO {DATABASE}")
+            with psycopg.connect(self.url()) as connection:
+                _close_to_the_public(connection)
 
     def stop(self, server: ProcessRef) -> None:
         """Stop it: fast (open transactions roll back), and by force if that takes too long."""
@@ -279,6 +286,18 @@ class Postgres:
         for lock in (self.data / "postmaster.pid", self.socket_folder / SOCKET_NAME):
             if _is_void(lock):
                 lock.unlink()
+
+
+def _close_to_the_public(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Have nobody but the owner make temporary tables: who reads could fill the disk with them."""
+    found = connection.execute(
+        "SELECT EXISTS (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba)))"
+        "                WHERE grantee = 0 AND privilege_type = 'TEMPORARY')"
+        "  FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    if found == (True,):
+        connection.execute(f"REVOKE TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC")
+        connection.execute(f"GRANT TEMPORARY ON DATABASE {DATABASE} TO {USER}")
 
 
 def find_running(data: Path, account: Account) -> tuple[ProcessRef, Path] | None:

@@ -34,7 +34,8 @@ SELECT job_id FROM cascade_store.job
 """
 _STATES = "SELECT state, count(*) AS jobs FROM cascade_store.job GROUP BY state"
 _JOBS = f"""
-SELECT j.name AS job, j.rows_total, j.rows_failed, j.waves, b.budget_nanousd, b.overrun_nanousd,
+SELECT j.name AS job, j.rows_total, j.rows_failed, j.waves, j.saved_nanousd, b.budget_nanousd,
+       b.overrun_nanousd,
        b.budget_nanousd - b.spent_nanousd - b.at_risk_nanousd - b.reserved_nanousd - b.overrun_nanousd
            AS free_nanousd
   FROM cascade_store.job j JOIN cascade_store.balance b USING (job_id) WHERE job_id IN ({_LIVE})
@@ -69,6 +70,7 @@ _OF_JOBS: dict[Metric, str] = {
     names.BUDGET: "budget_nanousd",
     names.FREE: "free_nanousd",
     names.OVERRUN: "overrun_nanousd",
+    names.SAVED: "saved_nanousd",
 }
 _OF_TIERS: dict[Metric, str] = {
     names.ROWS_ANSWERED: "first_answers",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from cascade_batch.results.failures import (
     write_failures,
 )
 from cascade_batch.results.files import whole_file
+from cascade_batch.results.key_order import value_reader
 from cascade_batch.results.reading import FIELDS, Result, stream_results
 
 _BLOCK_ROWS = 20_000
@@ -76,27 +77,28 @@ def export_job(connection: sa.Connection, job_id: int, path: Path, output: Outpu
     return Exported(rows, write_failures(failed_rows(connection, job_id), errors), errors)
 
 
-def write_jsonl(results: Iterable[Result], stream: BinaryIO) -> int:
+def write_jsonl(results: Iterable[Result], stream: BinaryIO, output: Output) -> int:
     """Write results as lines of JSON.
 
     Returns:
         How many rows were written.
     """
     rows = 0
+    read = value_reader(output)
     for block in _blocks(results):
-        stream.write(b"".join([_json_line(r) for r in block]))
+        stream.write(b"".join([_json_line(r, read) for r in block]))
         rows += len(block)
     return rows
 
 
-def _json_line(result: Result) -> bytes:
+def _json_line(result: Result, read: Callable[[str], Any]) -> bytes:
     return orjson.dumps(
         {
             "custom_id": result.custom_id,
             "row_no": result.row_no,
             "status": result.status,
             "answer": result.answer,
-            "value": None if result.value is None else orjson.Fragment(result.value),
+            "value": None if result.value is None else read(result.value),
             "tier": result.tier,
             "quality": result.quality,
             "cost_usd": result.cost_nanousd / NANOUSD_PER_USD,
@@ -106,18 +108,19 @@ def _json_line(result: Result) -> bytes:
     )
 
 
-def _to_jsonl(results: Iterable[Result], path: Path, _: Output) -> int:
+def _to_jsonl(results: Iterable[Result], path: Path, output: Output) -> int:
     with path.open("wb") as stream:
-        return write_jsonl(results, stream)
+        return write_jsonl(results, stream, output)
 
 
-def _to_csv(results: Iterable[Result], path: Path, _: Output) -> int:
+def _to_csv(results: Iterable[Result], path: Path, output: Output) -> int:
     rows = 0
+    read = value_reader(output)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(FIELDS)
         for block in _blocks(results):
-            writer.writerows(map(_plain, block))
+            writer.writerows([_plain(r, read) for r in block])
             rows += len(block)
     return rows
 
@@ -136,11 +139,13 @@ def _to_parquet(results: Iterable[Result], path: Path, output: Output) -> int:
     return rows
 
 
-def _plain(result: Result) -> tuple[Any, ...]:
+def _plain(result: Result, read: Callable[[str], Any]) -> tuple[Any, ...]:
     """The result in the order of `FIELDS`; a text value without its JSON quotes."""
     value = result.value
     if value is not None and value.startswith('"'):
         value = orjson.loads(value)
+    elif value is not None and value[0] in "{[":
+        value = orjson.dumps(read(value)).decode()
     return (
         *result[:4],
         value,

@@ -45,6 +45,7 @@ SELECT (coalesce((SELECT sum((SELECT min(w) FROM unnest(r.worst_nanousd) w))
   FROM cascade_store.balance b WHERE b.job_id = %(job)s
 """  # noqa: S608
 _OWN_KEYS = {"custom_id", "row_no", "line_no", "reason", "message", "row"}
+"""What every line of a file of failures has had from the first version on."""
 
 
 class FailedRow(NamedTuple):
@@ -108,7 +109,8 @@ def require_own(path: Path) -> None:
 
 def write_failures(failures: Iterable[FailedRow], path: Path) -> int:
     """Write a line of JSON for each row that failed, with all that is needed to try it again: `custom_id`,
-    `row_no`, `line_no`, `reason`, `message`, and the `row` itself as it stood in the data set.
+    `row_no`, `line_no`, `reason`, `error`, and the `row` itself as it stood in the data set. `message` is the
+    error under the name that it had first.
 
     Without any, there is no such file afterwards: one of an earlier time is removed.
 
@@ -135,6 +137,7 @@ def _line(failure: FailedRow) -> bytes:
         "row_no": failure.row_no,
         "line_no": failure.line_no,
         "reason": failure.reason,
+        "error": failure.error,
         "message": failure.error,
         "row": failure.input,
     }
@@ -147,4 +150,4 @@ def _is_own(path: Path) -> bool:
             first = orjson.loads(file.readline())
     except (OSError, orjson.JSONDecodeError):
         return False
-    return isinstance(first, dict) and set(first) == _OWN_KEYS
+    return isinstance(first, dict) and set(first) - {"error"} == _OWN_KEYS

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cascade_batch.domain.job import Output
 from cascade_batch.domain.money import NANOUSD_PER_USD
-from cascade_batch.domain.output_columns import Kind, OutputColumn, output_columns
+from cascade_batch.domain.output_columns import KeyOrder, Kind, OutputColumn, output_columns
 from cascade_batch.results.reading import FIELDS, Result
 
 _BLOCK_ROWS = 20_000
@@ -37,9 +37,10 @@ def results_table(results: Iterable[Result], output: Output) -> pa.Table:
     text. Integers that 64 bits don't hold make their column one of floats.
     """
     columns = value_columns(output)
+    order = KeyOrder.of(output.json_schema)
     chunks: dict[str, list[Any]] = {name: [] for name in _names(columns)}
     for block in _blocks(results):
-        for name, array in _arrays(block, columns):
+        for name, array in _arrays(block, columns, order):
             chunks[name].append(array)
     types = dict(_arrays([], columns))
     return pa.table(
@@ -59,13 +60,14 @@ def results_batches(
     integers has nothing in their place.
     """
     columns = value_columns(output)
+    order = KeyOrder.of(output.json_schema)
     names = _names(columns)
     types = {name: _plain_type(array.type) for name, array in _arrays([], columns)}
     schema = pa.schema([(name, types[name]) for name in names])
 
     def batches() -> Iterator[pa.RecordBatch]:
         for block in _blocks(results):
-            arrays = dict(_arrays(block, columns, is_strict=True))
+            arrays = dict(_arrays(block, columns, order, is_strict=True))
             yield pa.record_batch([arrays[name].cast(types[name]) for name in names], schema=schema)
 
     return schema, batches()
@@ -87,7 +89,11 @@ def _blocks(results: Iterable[Result]) -> Iterator[list[Result]]:
 
 
 def _arrays(
-    block: Sequence[Result], columns: Sequence[OutputColumn], *, is_strict: bool = False
+    block: Sequence[Result],
+    columns: Sequence[OutputColumn],
+    order: KeyOrder | None = None,
+    *,
+    is_strict: bool = False,
 ) -> Iterator[tuple[str, Any]]:
     own: dict[str, tuple[Any, Callable[[Result], Any]]] = {
         "custom_id": (pa.string(), lambda r: r.custom_id),
@@ -102,6 +108,8 @@ def _arrays(
     for name, (kind, get) in own.items():
         yield name, pa.array([get(result) for result in block], type=kind)
     values = [None if r.value is None else orjson.loads(r.value) for r in block]
+    if order is not None:
+        values = [order.sorted(value) for value in values]
     for column in columns:
         yield column.name, _typed(column, [_at(value, column.path) for value in values], is_strict)
 

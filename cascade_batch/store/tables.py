@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 METADATA = sa.MetaData(schema="cascade_store")
 _TIME = sa.TIMESTAMP(timezone=True)
@@ -69,6 +69,7 @@ JOB = sa.Table(
     sa.Column("frontier", JSONB(none_as_null=True)),
     _count("saved_nanousd"),
     sa.Column("rows_duplicate", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("spec_as_written", JSON(none_as_null=True)),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 

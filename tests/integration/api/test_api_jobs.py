@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import doctest
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ import cascade_batch
 from cascade_batch.errors import DataError, JobExistsError, JobNotFoundError, UsageError
 from cascade_batch.settings import settings
 
+README = Path(__file__).parents[3] / "README.md"
+PYTHON_PAGE = README.parent / "docs" / "python.md"
 PROMPT = "Up, down or none? {{ headline }}"
 CHOICES = {"choices": ["up", "down", "none"]}
 
@@ -57,6 +60,26 @@ def test_examples_of_docstrings_say_what_happens(example, name):
         thing = getattr(thing, part)
 
     assert run_examples(thing, name) > 0
+
+
+def test_a_frame_with_columns_called_like_those_of_results_is_joined_as_documented(folder):
+    names = ("custom_id", "status", "answer", "error")
+    df = pd.DataFrame(
+        {"headline": ["Gold jumps", "Gold falls"], **{name: ["one", "two"] for name in names}}
+    )
+    job = cascade_batch.submit(df, prompt="{{ headline }}", tiers="tiers.yaml", budget=0.05)
+    (line,) = (one for one in README.read_text("utf-8").splitlines() if "df.join(" in one)
+    (whole,) = re.findall(r"`(df\.join\(.*?add_suffix.*?)`", PYTHON_PAGE.read_text("utf-8"))
+
+    found: dict[str, pd.DataFrame] = {}
+    exec(line, {"df": df, "job": job}, found)
+    everything = eval(whole, {"df": df, "job": job})
+
+    pd.testing.assert_frame_equal(found["answers"][df.columns], df)
+    assert found["answers"]["value"].tolist() == ["up", "down"]
+    pd.testing.assert_frame_equal(everything[df.columns], df)
+    assert everything["answer_result"].tolist() == ["up", "down"]
+    assert everything["custom_id_result"].tolist() == ["one", "two"]
 
 
 def test_results_have_the_index_of_the_frame_and_the_types_of_the_schema(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 
@@ -74,6 +75,32 @@ def test_sql_reads_the_public_views_and_writes_nothing(finished):
     assert counted == [{"n": ROWS}]
     assert refused.returncode == 2
     assert "permission denied for schema cascade_store" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("view", "meant"),
+    [("results.nwes", "results.news"), ("cascade.job", "cascade.jobs"), ("jbos", "cascade.jobs"),
+     ("result.news", "results.news"), ("zzz", "schema results")],
+)  # fmt: skip
+def test_a_view_that_is_not_there_is_answered_with_those_that_may_be_meant(finished, view, meant):
+    refused = finished("sql", "-c", f"SELECT * FROM {view}")
+
+    assert refused.returncode == 2
+    assert f'relation "{view}" does not exist' in refused.stderr
+    assert meant in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["-c", r"\d"], ["-c", r" \d news"], [r"\d news"]])
+def test_commands_of_psql_are_told_from_sql(finished, arguments):
+    refused = finished("sql", *arguments)
+
+    assert refused.returncode == 2
+    assert r"\d is a command of psql" in refused.stderr
+    assert "cascade-batch sql -c " in refused.stderr
+    listed = shlex.split(
+        refused.stderr.partition("cascade-batch ")[2].partition("cascade-batch ")[2]
+    )
+    assert "results,news" in finished(*listed).stdout
 
 
 def test_a_name_is_taken_once_unless_it_was_not_chosen(finished):

@@ -132,7 +132,7 @@ def test_too_little_money_for_a_pilot_is_told_with_what_would_do(bench: Bench):
     spec = spec_of(tiers, "poor")
     found = looked_at(spec, rows(gold_every=4))
 
-    with pytest.raises(BudgetError, match="tells nothing") as raised:
+    with pytest.raises(BudgetError, match="a pilot needs 30") as raised:
         draw_pilot(spec, found, 1_000)
 
     enough = float(raised.value.hint.split("$")[1].split()[0])

@@ -17,6 +17,7 @@ import redis
 from cascade_batch.errors import ServiceUnreachableError, UsageError
 from cascade_batch.local.stack import ensure_stack, stack_status, stop_stack
 from cascade_batch.settings import Settings
+from cascade_batch.store.reader import reader_url
 from tests.integration.local.stacks import ENSURE, refs, run_python
 
 MakeSettings = Callable[..., Settings]
@@ -46,6 +47,20 @@ def test_services_are_ready_to_use(running: Settings) -> None:
     with redis.Redis.from_url(services.redis_url) as broker:
         assert broker.ping()
         assert broker.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_who_reads_makes_no_table_and_no_temporary_one_either(running: Settings) -> None:
+    url = ensure_stack(running).database_url
+    with psycopg.connect(reader_url(url), autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        for statement in (
+            "CREATE TEMPORARY TABLE mine (n int)",
+            "CREATE TABLE results.mine (n int)",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TEMPORARY TABLE ours (n int)")
 
 
 def test_found_again_by_the_next_command(running: Settings) -> None:

@@ -38,6 +38,7 @@ def test_figures_agree_with_the_status(seen: Seen):
     assert seen.value("cascade_batch_rows_answered_total", job=JOB) == ROWS
     assert seen.value("cascade_batch_rows_failed", job=JOB) == 1
     assert seen.value("cascade_batch_budget_usd", job=JOB) == seen.status["budget_usd"]
+    assert seen.value("cascade_batch_saved_usd_total", job=JOB) == seen.status["saved_usd"]
     assert seen.value("cascade_batch_reserved_usd", job=JOB) == 0
     assert seen.value("cascade_batch_at_risk_usd", job=JOB) == 0
     assert seen.value("cascade_batch_chunks_queued", job=JOB) == 0
@@ -74,6 +75,8 @@ def test_totals_are_right_after_children_were_replaced_and_no_file_is_left(seen:
             of = {"job": name, "tier": tier}
             assert total(seen.later, answered, **of, outcome="answered") == told["answers"]
             assert total(seen.later, "cascade_batch_spent_usd_total", **of) == told["spent_usd"]
+        saved = total(seen.later, "cascade_batch_saved_usd_total", job=name)
+        assert saved == status["saved_usd"]
         assert total(seen.later, "cascade_batch_rows_answered_total", job=name) == ROWS
     assert total(seen.later, "cascade_batch_call_latency_seconds_count") == total(
         seen.later, answered, outcome="answered"

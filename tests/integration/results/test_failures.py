@@ -162,9 +162,9 @@ async def test_failures_go_to_a_file_beside_the_results_while_there_are_any(benc
                 (failed,) = failed_rows(connection, bench.job_id(job))
             assert line == {
                 "custom_id": "1", "row_no": 1, "line_no": 2, "reason": "refused",
-                "message": failed.error, "row": row,
+                "error": failed.error, "message": failed.error, "row": row,
             }  # fmt: skip
-            assert "HTTP 400" in line["message"]
+            assert "HTTP 400" in line["error"]
 
             (tmp_path / "other.errors.jsonl").write_text('{"mine": 1}\n')
             with pytest.raises(UsageError, match="in the way"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from decimal import Decimal
 
 import psycopg
@@ -77,6 +79,8 @@ async def test_parts_of_the_answer_are_columns_of_their_types(bench, read, tmp_p
         "tier": "text", "quality": "real", "cost_usd": "numeric", "status": "text", "error": "text",
     }  # fmt: skip
     (found,) = read("SELECT * FROM results.typed")
+    (shown,) = read("SELECT cost_usd::text FROM results.typed")
+    assert re.fullmatch(r"0\.\d{9}", shown["cost_usd"])
     assert (found["label"], found["answer_label"]) == ("gold's own", "up")
     assert (found["status"], found["answer_status"]) == ("answered", "fine")
     assert found["words"] == ["gold", None]
@@ -99,6 +103,13 @@ async def test_parts_of_the_answer_are_columns_of_their_types(bench, read, tmp_p
         done = export_job(connection, bench.job_id("typed"), tmp_path / "typed.parquet", out)
     assert (done.rows, done.failed) == (1, 0)
     table = pq.read_table(tmp_path / "typed.parquet")
+    # In the schema's order, as in the view, and not in that of the database, which keeps none.
+    assert [name for name in table.column_names if not name.startswith("place_")][9:] == [
+        "label", "score", "sure", "words", "scores", "place", "answer_status",
+    ]  # fmt: skip
+    value = json.loads(table.column("value").to_pylist()[0])
+    assert list(value) == list(SCHEMA["properties"])
+    assert list(value["place"]) == ["city", "at", "people"]
     kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
     assert kinds["score"] == "int64"
     assert kinds["scores"] == "list<element: double>"

@@ -183,3 +183,22 @@ def test_jobs_of_an_older_schema_get_what_they_lack(empty_database: str):
     upgrade(engine)
     assert differences(engine) == []
     engine.dispose()
+
+
+def test_dollars_in_views_of_an_older_schema_have_nine_decimals(empty_database: str):
+    engine = make_engine(empty_database)
+    with engine.connect() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "0009")
+            connection.exec_driver_sql(
+                "CREATE VIEW results.older AS SELECT cascade.usd(33600) AS cost_usd"
+            )
+            shown = sa.text("SELECT cost_usd::text FROM results.older")
+            assert len(connection.execute(shown).scalar_one()) > 20
+            command.upgrade(config, "head")
+            assert connection.execute(shown).scalar_one() == "0.000033600"
+        finally:
+            config.attributes.pop("connection")
+    engine.dispose()

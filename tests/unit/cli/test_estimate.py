@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from decimal import Decimal
 
 import pytest
+
+from cascade_batch.cli.estimate import _print_curve
 
 TIERS = """\
 tiers:
@@ -60,8 +64,44 @@ def test_people_see_a_table_and_what_is_needed(run, data):
 
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].startswith("Tier   Model  At worst")
-    assert "A job needs a budget of $0.0" in result.stderr
     assert "would be refused" in result.stderr
+    assert "Likely costs are rough guesses by length" in result.stderr
+
+
+def test_the_least_budget_is_the_one_that_a_submission_takes(run, data):
+    told = run("estimate", data, "--prompt", "{{ text }}").stderr
+    (least,) = re.findall(r"a budget of \$(\S+) or more\.", told)
+
+    def submit(budget: str):
+        return run("submit", data, "--prompt", "{{ text }}", "--budget", budget, "--dry-run")
+
+    assert submit(least).exit_code == 0
+    refused = submit(str(Decimal(least) * Decimal("0.99")))
+    assert refused.exit_code == 2
+    assert f"--budget {least} or more" in refused.stderr
+
+
+def pilot(*points: tuple[float, float, bool], measured: bool) -> dict:
+    return {
+        "job": "data-pilot", "rows": 40, "spent_usd": 0.01, "measured": measured, "tiers": {},
+        "points": [
+            {"budget_usd": usd, "quality": quality, "low": quality - 0.1, "high": quality + 0.1,
+             "supported": supported}
+            for usd, quality, supported in points
+        ],
+        "recommended": {"budget_usd": points[0][0], "quality": points[0][1], "rule": "the least"},
+    }  # fmt: skip
+
+
+def test_budgets_of_which_the_same_is_expected_are_one_line(capsys):
+    flat = [(0.25 * 1.5**no, 0.849, True) for no in range(9)]
+    _print_curve(pilot(*flat, (12.0, 0.9, False), (14.0, 0.9, False), measured=True))
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [
+        "$0.2500 0.849 0.749 to 0.949 the same up to $6.41",
+        "$12.00 0.900 0.800 to 1.000 the same up to $14.00, no support",
+    ]
 
 
 def test_a_row_that_cannot_be_asked_is_named(run, data, folder):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from cascade_batch.cli.output import latency_text, print_json, print_table, usd
+import pytest
+
+from cascade_batch.cli.output import latency_text, make_console, print_json, print_table, usd
 from cascade_batch.client.expectation import quality_text
 
 
@@ -36,3 +38,10 @@ def test_lines_of_a_table_are_never_folded_in_a_pipe(capsys):
 def test_what_is_not_known_is_a_dash():
     assert (quality_text(None), latency_text(None)) == ("-", "-")
     assert (quality_text(0.5), latency_text(9999.4)) == ("0.500", "9,999 ms")
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", 100), ("wide", 100)])
+def test_what_is_drawn_into_a_pipe_is_as_wide_as_columns_says(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+
+    assert make_console().width == width

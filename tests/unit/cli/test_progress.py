@@ -202,6 +202,35 @@ def test_a_tier_with_work_that_nothing_is_known_of_makes_the_time_unknown():
     assert paced((0.0, before), (10.0, after)).left_s(after, outlook(small=10, large=1)) is None
 
 
+def test_no_time_is_promised_where_nothing_has_moved_for_longer_than_that():
+    before, after = status(answered=0), status(answered=900)
+    ahead = outlook(small=100, in_flight=40)
+
+    moving = paced((0.0, before), (10.0, after))
+    assert left_text(after, ahead, moving) == "about 1 s left for what is planned"
+
+    still = paced((0.0, before), (10.0, after), (25.0, after), (40.0, after))
+    assert still.left_s(after, ahead) is None
+    assert left_text(after, ahead, still) == "waits for 40 calls under way"
+
+
+def test_the_last_calls_are_waited_for_and_not_foretold():
+    before, after = status(answered=0), status(answered=999)
+    pace = paced((0.0, before), (10.0, after))
+
+    # The slowest of its calls took 12 s.
+    assert left_text(after, outlook(small=1, in_flight=1), pace) == "waits for 1 call under way"
+    later = outlook(small=1, large=0, in_flight=0)
+    assert left_text(after, later, pace) == "about 1 s left for what is planned"
+
+
+def test_rows_that_get_the_answer_of_another_one_take_no_time():
+    before = status(answered=0, rows_duplicate=500)
+    after = status(answered=100, rows_duplicate=500)
+
+    assert paced((0.0, before), (10.0, after)).left_s(after, outlook()) == pytest.approx(40)
+
+
 def test_rows_for_which_nothing_was_released_yet_are_ahead_as_well():
     before, after = status(answered=0), status(answered=100)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 import pandas as pd
 import pyarrow as pa
 
 from cascade_batch.client.typed_results import results_frame
 from cascade_batch.domain.job import Output
-from cascade_batch.results import Result
+from cascade_batch.results import Result, write_jsonl
 from cascade_batch.results.typed import results_table
 
 
@@ -25,6 +26,13 @@ def table_of(output: Output, *values: object) -> pa.Table:
 
 def frame_of(output: Output, *values: object) -> pd.DataFrame:
     return results_frame(table_of(output, *values), output, pd.RangeIndex(len(values)))
+
+
+def written(output: Output, value: object) -> dict[str, object]:
+    stream = BytesIO()
+    write_jsonl([result(0, value)], stream, output)
+    line: dict[str, object] = json.loads(stream.getvalue())
+    return line
 
 
 def schema(**properties: object) -> Output:
@@ -78,3 +86,39 @@ def test_a_table_without_rows_has_all_columns_and_their_types():
 def test_a_schema_of_a_scalar_types_the_value_itself():
     assert frame_of(Output(json_schema={"type": "integer"}), 7)["value"].tolist() == [7]
     assert frame_of(Output(), "free text")["value"].tolist() == ["free text"]
+
+
+def test_keys_of_a_value_are_in_the_order_of_the_schema_and_unknown_ones_behind():
+    inner = {"type": "object", "properties": {"when": {}, "at": {}}}
+    output = Output(
+        json_schema={
+            "properties": {
+                "why": {"type": "string"},
+                "stops": {"type": "array", "items": {"$ref": "#/$defs/Stop"}},
+                "ok": {"type": "boolean"},
+                "again": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+            },
+            "$defs": {"Stop": inner},
+        }
+    )
+    held = {"ok": True, "new": 1, "why": "so", "stops": [{"at": 1, "when": 2}], "again": None}
+    given = {**held, "again": {"ok": False, "why": "not"}}
+
+    value = frame_of(output, given).loc[0, "value"]
+
+    assert value == given
+    assert list(value) == ["why", "stops", "ok", "again", "new"]
+    assert list(value["stops"][0]) == ["when", "at"]
+    assert list(value["again"]) == ["why", "ok"]
+    assert written(output, given)["value"] == given
+    assert list(written(output, given)["value"]) == ["why", "stops", "ok", "again", "new"]
+
+
+def test_numbers_that_no_float_holds_are_written_as_they_are():
+    output = schema(n={"type": "integer"}, a={"type": "number"})
+
+    stream = BytesIO()
+    text = '{"a": 0.12345678901234567890, "n": 123456789012345678901}'
+    write_jsonl([result(0, None)._replace(value=text)], stream, output)
+
+    assert b'{"n":123456789012345678901,"a":0.12345678901234567890}' in stream.getvalue()
