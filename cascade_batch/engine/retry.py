@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from cascade_batch.engine.control import go_on
-from cascade_batch.engine.jobs import find_job
+from cascade_batch.engine.jobs import find_job, job_to_change, require_kept
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.ledger import add_budget, read_balance
@@ -94,9 +94,10 @@ def retry_failed(
 
     Raises:
         JobNotFoundError: There is no such job.
+        UsageError: It is being deleted.
     """
     with engine.begin() as connection:
-        job_id = find_job(connection, name).job_id
+        job_id = require_kept(find_job(connection, name)).job_id
         key = {"job": job_id}
         raw_connection(connection).execute(_CHOSEN, {"job": job_id, "reason": reason})
         rows = connection.execute(sa.text("SELECT count(*) FROM retried")).scalar_one()
@@ -104,7 +105,7 @@ def retry_failed(
             return Retried(0, 0)
         # Before the job is locked, in the order of a planner that is just finishing it.
         connection.execute(sa.text(_PENDING), key)
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         for statement in _FORGET:
             connection.execute(sa.text(statement), key)
         if reason is None:

@@ -69,6 +69,8 @@ JOB = sa.Table(
     sa.Column("frontier", JSONB(none_as_null=True)),
     _count("saved_nanousd"),
     sa.Column("rows_duplicate", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("followed_at", _TIME),
+    sa.Column("deleting", sa.Boolean, nullable=False, server_default="false"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 
