@@ -7,12 +7,12 @@ import shlex
 import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
-from cascade_batch.engine.followers import follow
+from cascade_batch.engine.followers import follow, note_followed
 from cascade_batch.engine.jobs import Job, find_job, job_to_change, notify_jobs_changed, set_state
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
-from cascade_batch.ledger import Balance, Selection, add_budget, release_write_offs
+from cascade_batch.ledger import Balance, Selection, add_budget, read_balance, release_write_offs
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import drop_partitions, patience
 from cascade_batch.store.result_view import drop_result_view
@@ -45,8 +45,12 @@ def cancel_job(engine: sa.Engine, name: str) -> Job:
         job = job_to_change(connection, name)
         if job.state in (JobState.FINISHED, JobState.CANCELLED):
             raise UsageError(f"Job {name!r} is {job.state} already.")
-        set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        # As in a worker's turn: the balance comes before the tiers.
+        read_balance(connection, job.job_id, lock=True)
+        # First of all, as whoever is told of the new state is told how many rows are answered.
         follow(raw_connection(connection), job.job_id)
+        set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        note_followed(raw_connection(connection), job.job_id)
         return find_job(connection, name)
 
 
@@ -62,6 +66,8 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     with engine.begin() as connection:
         job = job_to_change(connection, name)
         if job.state not in _AT_WORK:
+            # Calls in flight may still settle, in turns that lock the balance before the tiers.
+            read_balance(connection, job.job_id, lock=True)
             connection.execute(
                 sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).values(stopped=None)
             )
