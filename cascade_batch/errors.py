@@ -76,7 +76,3 @@ class ServiceUnreachableError(CascadeError):
     """The database or the broker can't be reached."""
 
     exit_code = 4
-
-
-class LeaseLostError(CascadeError):
-    """Another worker holds the chunk now: nothing may be written for it under the old fence."""

@@ -13,7 +13,11 @@ from cascade_batch.client.services import services
 @job_argument
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 def delete(job: str, yes: bool) -> None:
-    """Delete a job that is over, with its rows, answers, ledger and result view, for good."""
+    """Delete a job that is over, with its rows, answers, ledger and result view, for good.
+
+    It waits for whoever is reading the tables. If it is broken off, all that can be done to the job is to
+    say it again.
+    """
     from cascade_batch.engine.control import delete_job
     from cascade_batch.engine.jobs import find_job
 

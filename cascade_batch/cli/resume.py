@@ -27,9 +27,10 @@ def resume(job: str, retry_failed: bool) -> None:
 
     with services() as service:
         publisher = service.publisher()
+        # Resumed first: on its own, `retry` starts no job that has other things to do.
+        resume_job(service.engine, job, publisher)
         if retry_failed:
             rows = retry.retry_failed(service.engine, job, publisher).rows
-            say(f"{rows:,} rows that failed are asked once more.")
-        resume_job(service.engine, job, publisher)
+            say(f"Rows that failed and are asked once more: {rows:,}.")
         service.wake(job)
     say(f"Job {job!r} goes on.\nFollow it:  cascade-batch watch {shlex.quote(job)}")

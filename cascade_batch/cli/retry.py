@@ -25,7 +25,8 @@ from cascade_batch.errors import UsageError
 def retry(job: str, failed: bool, add: str, reason: str | None) -> None:
     """Ask the rows of a job that failed once more, and no others; a finished job goes on.
 
-    Where no row failed for that reason, nothing is changed and nothing added.
+    A paused job stays paused, and one that was cancelled or failed with work left is for `resume`. Where no
+    row failed for that reason, nothing is changed and nothing added.
 
     \b
     Examples:
@@ -61,12 +62,17 @@ def retry(job: str, failed: bool, add: str, reason: str | None) -> None:
             if state == "failed":
                 say(f"The job itself did:  cascade-batch resume {shlex.quote(job)}")
             return
-        service.wake(job)
+        if not retried.is_paused:
+            service.wake(job)
     rows, are = ("1 row", "is") if retried.rows == 1 else (f"{retried.rows:,} rows", "are")
-    say(f"{rows} of job {job!r} that failed {are} asked once more.")
+    when = " as soon as it goes on" if retried.is_paused else ""
+    say(f"{rows} of job {job!r} that failed {are} asked once more{when}.")
     if retried.missing_nanousd:
         say(
             f"That may take up to {format_usd(retried.missing_nanousd)} more than is free:"
             f"  cascade-batch budget {shlex.quote(job)} --add USD"
         )
-    say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")
+    if retried.is_paused:
+        say(f"It is paused:  cascade-batch resume {shlex.quote(job)}")
+    else:
+        say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")

@@ -39,17 +39,18 @@ class JobControls:
         """
         from cascade_batch.engine.control import resume_job
 
-        if retry_failed:
-            self.retry()
         with self._services() as service:
             resume_job(service.engine, self._name, service.publisher())
             service.wake(self._name)
-        return self
+        # Resumed first: on its own, `retry` starts no job that has other things to do.
+        return self.retry() if retry_failed else self
 
     def retry(
         self, *, reason: str | None = None, add_budget: str | int | float | Decimal = 0
     ) -> Self:
         """Ask the rows that failed once more, and no others. Without any, nothing changes, nothing is added.
+
+        A finished job goes on. A paused one stays paused: its method resume() goes on with it.
 
         Args:
             reason: Only these: `money` (it ran out before they could be asked), `refused` (by the provider),
@@ -57,7 +58,8 @@ class JobControls:
             add_budget: Dollars to add to the budget, for rows that the money did not reach.
 
         Raises:
-            UsageError: It is no amount of dollars.
+            UsageError: It is no amount of dollars; or the job was cancelled or failed with work left, which
+                would be done as well (`resume` with `retry_failed` does).
 
         Examples:
             >>> cascade_batch.job("example").retry().wait(progress=False).errors().empty

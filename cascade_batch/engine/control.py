@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import psycopg
+import shlex
+
 import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
-from cascade_batch.engine.followers import follow
-from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed, set_state
+from cascade_batch.engine.followers import follow, note_followed
+from cascade_batch.engine.jobs import Job, find_job, job_to_change, notify_jobs_changed, set_state
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
-from cascade_batch.ledger import Balance, Selection, add_budget, release_write_offs
+from cascade_batch.ledger import Balance, Selection, add_budget, read_balance, release_write_offs
 from cascade_batch.store.engine import raw_connection
-from cascade_batch.store.partitions import drop_partitions
+from cascade_batch.store.partitions import drop_partitions, patience
 from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER
 
@@ -27,7 +28,7 @@ def pause_job(engine: sa.Engine, name: str) -> Job:
         UsageError: The job is over, or paused already.
     """
     with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         if job.state not in _AT_WORK:
             raise UsageError(f"Job {name!r} is {job.state}; only a job at work can be paused.")
         set_state(connection, job.job_id, JobState.PAUSED, reason="paused by the user")
@@ -41,11 +42,15 @@ def cancel_job(engine: sa.Engine, name: str) -> Job:
         UsageError: The job is over already.
     """
     with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         if job.state in (JobState.FINISHED, JobState.CANCELLED):
             raise UsageError(f"Job {name!r} is {job.state} already.")
-        set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        # As in a worker's turn: the balance comes before the tiers.
+        read_balance(connection, job.job_id, lock=True)
+        # First of all, as whoever is told of the new state is told how many rows are answered.
         follow(raw_connection(connection), job.job_id)
+        set_state(connection, job.job_id, JobState.CANCELLED, reason="cancelled by the user")
+        note_followed(raw_connection(connection), job.job_id)
         return find_job(connection, name)
 
 
@@ -54,10 +59,15 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     money is left. A job at work is left at work, and its workers are woken.
 
     Tiers that were stopped and rows that a server's trouble made fail get another chance.
+
+    Raises:
+        UsageError: The job is being deleted.
     """
     with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         if job.state not in _AT_WORK:
+            # Calls in flight may still settle, in turns that lock the balance before the tiers.
+            read_balance(connection, job.job_id, lock=True)
             connection.execute(
                 sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job.job_id).values(stopped=None)
             )
@@ -96,10 +106,10 @@ def raise_budget(
     """Add to the budget, and go on from where a finished job stopped.
 
     Raises:
-        UsageError: Nothing is added.
+        UsageError: Nothing is added, or the job is being deleted.
     """
     with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         balance = add_budget(connection, job_id=job.job_id, add_nanousd=add_nanousd, actor=actor)
         connection.execute(
             # What could not be afforded before is worth another try.
@@ -131,7 +141,7 @@ def reconcile(
         UsageError: The selection names what the job has not, or no name or reason is given.
     """
     with engine.begin() as connection:
-        job = find_job(connection, name, lock=True)
+        job = job_to_change(connection, name)
         released = release_write_offs(connection, job.job_id, selection, actor=actor, reason=reason)
         if released[0]:
             connection.execute(
@@ -146,30 +156,46 @@ def reconcile(
 def delete_job(engine: sa.Engine, name: str) -> Job:
     """Drop everything that is known of a job: rows, answers, ledger, result view.
 
+    Tables can't be dropped in one transaction without holding up all other jobs. So the job is marked first:
+    from then on it can only be deleted, and a deletion that was broken off goes on when it is asked for once
+    more. Its name and its view are free when all else is gone.
+
     Raises:
         UsageError: The job is at work, or calls of it are still in flight.
+        CascadeError: Others have been reading the shared tables for too long; the job stays marked.
     """
     with engine.begin() as connection:
         job = find_job(connection, name, lock=True)
-        if job.state in _AT_WORK:
-            raise UsageError(
-                f"Job {name!r} is {job.state}.",
-                hint=f"Cancel it first: cascade-batch cancel {name}",
-            )
-        leased = connection.execute(
-            sa.select(sa.func.count()).where(
-                CHUNK.c.job_id == job.job_id, CHUNK.c.state == "leased"
-            )
-        ).scalar_one()
-        if leased:
-            raise UsageError(
-                f"Job {name!r} still has calls in flight.",
-                hint="They settle within the tier's timeout; try again then.",
-            )
+        _mark_for_deletion(connection, job)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        raw = connection.connection.driver_connection
-        if isinstance(raw, psycopg.Connection):
+        raw = raw_connection(connection)
+        drop_partitions(raw, job.job_id)
+        with patience(raw), raw.transaction():
             drop_result_view(raw, name)
-            drop_partitions(raw, job.job_id)
-        connection.execute(sa.delete(JOB).where(JOB.c.job_id == job.job_id))
+            raw.execute("DELETE FROM cascade_store.job WHERE job_id = %s", [job.job_id])
     return job
+
+
+def _mark_for_deletion(connection: sa.Connection, job: Job) -> None:
+    shown = shlex.quote(job.name)
+    if job.state in _AT_WORK:
+        raise UsageError(
+            f"Job {job.name!r} is {job.state}.",
+            hint=f"Cancel it first: cascade-batch cancel {shown}",
+        )
+    leased = connection.execute(
+        sa.select(sa.func.count()).where(CHUNK.c.job_id == job.job_id, CHUNK.c.state == "leased")
+    ).scalar_one()
+    if leased:
+        raise UsageError(
+            f"Job {job.name!r} still has calls in flight.",
+            hint="They settle within the tier's timeout; try again then.",
+        )
+    connection.execute(
+        sa.update(JOB)
+        .where(JOB.c.job_id == job.job_id)
+        .values(
+            deleting=True,
+            reason=f"It is being deleted; cascade-batch delete {shown} goes on with it.",
+        )
+    )

@@ -13,7 +13,10 @@ transaction that stores the job, so that a crash leaves nothing half done.
 **No index on keys.** It would hold 40 bytes a row, for ever, in every job, to find what most jobs never
 look for. Tiers of earlier jobs are found by an index on fingerprints, so that nothing is read where none
 has the same; where one has, its rows are read once and joined by hash: a pass over that job's table, which
-is what one who asks the same again a thousand times over would have to pay for an index to avoid.
+is what one who asks the same again a thousand times over would have to pay for an index to avoid. Jobs that
+were over before the oldest answer that may be taken are not read at all. Which answers are taken is found by
+what is narrow; their texts are fetched for them alone, by their key, and so are they when they are copied: a
+block of rows never costs a pass over a table.
 """
 
 from __future__ import annotations
@@ -39,30 +42,45 @@ Raw = psycopg.Connection[tuple[object, ...]]
 
 _BLOCK_ROWS = 5000
 _UNUSABLE = ("length", "content_filter", "refusal")
+_LATE_S = 86400.0
+"""Calls in flight settle after their job is over: so long at most, and with much to spare."""
 _SOURCES = """
 SELECT t.tier_no, t.key_no, s.job_id, s.tier_no, s.key_no
   FROM cascade_store.job_tier t
   JOIN cascade_store.job_tier s ON s.fingerprint = t.fingerprint AND s.job_id <> t.job_id
- WHERE t.job_id = %s AND s.answers > s.cached
+  JOIN cascade_store.job j ON j.job_id = s.job_id
+ WHERE t.job_id = %(job)s AND s.answers > s.cached AND NOT j.deleting
+   AND coalesce(j.finished_at, 'infinity')
+       > clock_timestamp() - make_interval(secs => %(days)s * 86400.0 + %(late_s)s)
  ORDER BY t.tier_no
 """
+_THAT_ANSWER = """o.job_id = {job} AND o.job_id = ANY (%(jobs)s::integer[]) AND o.row_no = {row}
+              AND o.tier_no = {tier} AND o.sample_no = 0
+            LIMIT 1"""
 _FOUND = f"""
-SELECT DISTINCT ON (n.row_no) n.row_no, n.gold, a.job_id, a.row_no, a.tier_no, a.text, a.finish_reason
-  FROM unnest(%(jobs)s::integer[], %(tiers)s::smallint[], %(keys)s::smallint[]) AS s(job_id, tier_no, key_no)
-  JOIN cascade_store.row e
-    ON e.job_id = s.job_id AND e.job_id = ANY (%(jobs)s::integer[]) AND e.request_key IS NOT NULL
-  JOIN cascade_store.row n
-    ON n.job_id = %(job)s AND n.request_key IS NOT NULL
-   AND substring(n.request_key, %(key)s::integer * {KEY_BYTES} + 1, {KEY_BYTES})
-     = substring(e.request_key, s.key_no * {KEY_BYTES} + 1, {KEY_BYTES})
-  JOIN cascade_store.answer a
-    ON a.job_id = s.job_id AND a.job_id = ANY (%(jobs)s::integer[]) AND a.row_no = e.row_no
-   AND a.tier_no = s.tier_no AND a.sample_no = 0
- WHERE a.saved_nanousd IS NULL AND a.value IS NOT NULL
-   AND coalesce(a.finish_reason, '') <> ALL (%(unusable)s::text[])
-   AND a.answered_at > clock_timestamp() - make_interval(secs => %(days)s * 86400.0)
-   AND NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = %(job)s AND f.row_no = n.row_no)
- ORDER BY n.row_no, a.answered_at DESC, a.job_id DESC
+SELECT u.row_no, u.gold, u.job_id, u.from_row, u.from_tier, a.text, a.finish_reason
+  FROM (
+    SELECT DISTINCT ON (n.row_no) n.row_no, n.gold, a.job_id, a.row_no AS from_row, a.tier_no AS from_tier
+      FROM unnest(%(jobs)s::integer[], %(tiers)s::smallint[], %(keys)s::smallint[])
+        AS s(job_id, tier_no, key_no)
+      JOIN cascade_store.row e
+        ON e.job_id = s.job_id AND e.job_id = ANY (%(jobs)s::integer[]) AND e.request_key IS NOT NULL
+      JOIN cascade_store.row n
+        ON n.job_id = %(job)s AND n.request_key IS NOT NULL
+       AND substring(n.request_key, %(key)s::integer * {KEY_BYTES} + 1, {KEY_BYTES})
+         = substring(e.request_key, s.key_no * {KEY_BYTES} + 1, {KEY_BYTES})
+      JOIN cascade_store.answer a
+        ON a.job_id = s.job_id AND a.job_id = ANY (%(jobs)s::integer[]) AND a.row_no = e.row_no
+       AND a.tier_no = s.tier_no AND a.sample_no = 0
+     WHERE a.saved_nanousd IS NULL AND a.value IS NOT NULL
+       AND coalesce(a.finish_reason, '') <> ALL (%(unusable)s::text[])
+       AND a.answered_at > clock_timestamp() - make_interval(secs => %(days)s * 86400.0)
+       AND NOT EXISTS (SELECT FROM cascade_store.follower f
+                        WHERE f.job_id = %(job)s AND f.row_no = n.row_no)
+     ORDER BY n.row_no, a.answered_at DESC, a.job_id DESC) u
+ CROSS JOIN LATERAL (
+           SELECT o.text, o.finish_reason FROM cascade_store.answer o
+            WHERE {_THAT_ANSWER.format(job="u.job_id", row="u.from_row", tier="u.from_tier")}) a
 """  # noqa: S608
 _WITH_WORD = (
     COPIED.replace("passed,", "w.is_passed,")
@@ -77,9 +95,9 @@ SELECT %(job)s, w.row_no, %(tier)s, 0, 0, 0, a.answered_at, a.cost_nanousd,
   FROM unnest(%(rows)s::integer[], %(from_jobs)s::integer[], %(from_rows)s::integer[],
               %(from_tiers)s::smallint[], %(passed)s::boolean[], %(gold)s::boolean[], %(errors)s::text[])
     AS w(row_no, from_job, from_row, from_tier, is_passed, is_gold, said)
-  JOIN cascade_store.answer a
-    ON a.job_id = w.from_job AND a.job_id = ANY (%(jobs)s::integer[]) AND a.row_no = w.from_row
-   AND a.tier_no = w.from_tier AND a.sample_no = 0
+ CROSS JOIN LATERAL (
+           SELECT o.* FROM cascade_store.answer o
+            WHERE {_THAT_ANSWER.format(job="w.from_job", row="w.from_row", tier="w.from_tier")}) a
 """  # noqa: S608
 _COUNT = """
 WITH taken AS (
@@ -120,7 +138,7 @@ def take_earlier_answers(raw: Raw, job_id: int, spec: JobSpec, *, days: float) -
     """
     judge: Judge | None = None
     taken = 0
-    for sources in _sources(raw, job_id):
+    for sources in _sources(raw, job_id, days):
         for block in _found(raw, job_id, sources, days):
             judge = judge or make_judge(spec.output, spec.check, check_path=spec.check_path)
             _take(raw, job_id, sources, judge, block)
@@ -130,9 +148,11 @@ def take_earlier_answers(raw: Raw, job_id: int, spec: JobSpec, *, days: float) -
     return taken
 
 
-def _sources(raw: Raw, job_id: int) -> list[_Sources]:
+def _sources(raw: Raw, job_id: int, days: float) -> list[_Sources]:
     found: dict[int, _Sources] = {}
-    rows: list[tuple[Any, ...]] = raw.execute(_SOURCES, [job_id]).fetchall()
+    rows: list[tuple[Any, ...]] = raw.execute(
+        _SOURCES, {"job": job_id, "days": days, "late_s": _LATE_S}
+    ).fetchall()
     for tier_no, key_no, earlier, earlier_tier, earlier_key in rows:
         one = found.setdefault(tier_no, _Sources(tier_no, key_no, [], [], []))
         one.jobs.append(earlier)

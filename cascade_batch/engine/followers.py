@@ -1,21 +1,26 @@
-"""Rows that ask what an earlier row of their job asks: followers, which get their leader's answer.
+"""Rows that ask what an earlier row of their job asks: followers, which get their leader's answers.
 
-A follower is never asked, planned or fenced. When the job finishes or is cancelled, it gets a copy of the
-answer that stands for its leader, at no cost, with what that answer cost as saved. It shares the leader's
-fate otherwise, too: where that one fails, it fails for the same reasons, and `retry` asks the leader for
-both.
+A follower is never asked, planned or fenced. When the job is over, it gets a copy of each first answer that
+its leader has from a tier, at no cost, with what that answer cost as saved. Having the same answers, it has
+the same one standing, and what is saved is what its leader's answers cost, whether the job finished once or
+went on and on with more money. It shares the leader's fate otherwise, too: where that one fails, it fails for
+the same reasons, and `retry` asks the leader for both.
 
-Copies are added once, however often this runs: after a larger budget there may be another answer to add.
+Copies are added once, however often this runs: of a job that goes on, and of one that was cancelled or failed
+while calls were in flight, there are more to add. The sweeper looks after the latter.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import psycopg
+import sqlalchemy as sa
 from numpy.typing import NDArray
 from psycopg import sql
 
+from cascade_batch.ledger import read_balance
 from cascade_batch.store.columns import read_columns, write_columns
+from cascade_batch.store.engine import raw_connection
 
 Raw = psycopg.Connection[tuple[object, ...]]
 Rows = NDArray[np.int64]
@@ -25,7 +30,6 @@ COPIED = """passed, input_tokens, cached_input_tokens, output_tokens, reasoning_
     matches_gold, value_key"""
 """What of an answer does not depend on who paid for it, nor on when."""
 
-# Until the planner chose, the dearest answer that fits: as `cascade_store.standing` has it.
 _FOLLOW = f"""
 WITH added AS (
     INSERT INTO cascade_store.answer (
@@ -33,23 +37,21 @@ WITH added AS (
     SELECT f.job_id, f.row_no, a.tier_no, 0, 0, 0, a.answered_at,
            a.cost_nanousd + coalesce(a.saved_nanousd, 0), {COPIED}
       FROM cascade_store.follower f
-     CROSS JOIN LATERAL (
-           SELECT o.* FROM cascade_store.answer o
-            WHERE o.job_id = %(job)s AND o.row_no = f.leader_no AND o.sample_no = 0
-            ORDER BY (o.tier_no = (SELECT c.tier_no FROM cascade_store.choice c
-                                    WHERE c.job_id = %(job)s AND c.row_no = f.leader_no)) DESC NULLS LAST,
-                     (o.value IS NOT NULL) DESC, o.tier_no DESC
-            LIMIT 1) a
+      JOIN cascade_store.answer a
+        ON a.job_id = %(job)s AND a.row_no = f.leader_no AND a.sample_no = 0
      WHERE f.job_id = %(job)s
     ON CONFLICT DO NOTHING
     RETURNING row_no, tier_no, saved_nanousd
+), placed AS (
+    SELECT n.tier_no, n.saved_nanousd,
+           n.tier_no = min(n.tier_no) OVER (PARTITION BY n.row_no)
+           AND NOT EXISTS (SELECT FROM cascade_store.answer o
+                            WHERE o.job_id = %(job)s AND o.row_no = n.row_no) AS is_first
+      FROM added n
 ), counted AS (
-    SELECT n.tier_no, count(*) AS answers,
-           count(*) FILTER (WHERE NOT EXISTS (
-               SELECT FROM cascade_store.answer o
-                WHERE o.job_id = %(job)s AND o.row_no = n.row_no)) AS first_answers,
-           sum(n.saved_nanousd)::bigint AS saved_nanousd
-      FROM added n GROUP BY n.tier_no
+    SELECT tier_no, count(*) AS answers, count(*) FILTER (WHERE is_first) AS first_answers,
+           sum(saved_nanousd)::bigint AS saved_nanousd
+      FROM placed GROUP BY tier_no
 ), by_tier AS (
     UPDATE cascade_store.job_tier t
        SET answers = t.answers + n.answers, cached = t.cached + n.answers,
@@ -60,6 +62,21 @@ UPDATE cascade_store.job j
    SET saved_nanousd = j.saved_nanousd + (SELECT coalesce(sum(saved_nanousd), 0)::bigint FROM counted)
  WHERE j.job_id = %(job)s AND EXISTS (SELECT FROM counted)
 """  # noqa: S608
+# A job that is over, with followers that may have missed something, and nothing in flight any more. Its end
+# is looked after once: then both times are the same.
+_OWED = """
+SELECT j.job_id FROM cascade_store.job j
+ WHERE j.state IN ('cancelled', 'failed') AND j.rows_duplicate > 0 AND NOT j.deleting
+   AND j.followed_at IS DISTINCT FROM j.finished_at
+   AND NOT EXISTS (SELECT FROM cascade_store.chunk c WHERE c.job_id = j.job_id AND c.state = 'leased')
+ ORDER BY j.job_id LIMIT 1
+   FOR NO KEY UPDATE OF j SKIP LOCKED
+"""
+_NOTE = """
+UPDATE cascade_store.job j SET followed_at = finished_at
+ WHERE j.job_id = %(job)s
+   AND NOT EXISTS (SELECT FROM cascade_store.chunk c WHERE c.job_id = j.job_id AND c.state = 'leased')
+"""
 
 
 def store_followers(raw: Raw, job_id: int, followers: Rows, leaders: Rows) -> None:
@@ -93,8 +110,31 @@ def read_leaders(raw: Raw, job_id: int, rows: int) -> Rows | None:
 
 
 def follow(raw: Raw, job_id: int) -> None:
-    """Give followers the answers that stand for their leaders, and count them. The caller has the job locked.
+    """Give followers the answers of their leaders, and count them. The caller has the job and its balance
+    locked, in this order.
 
     Where a leader has none, nothing is done: the choice that says why is written for both.
     """
     raw.execute(_FOLLOW, {"job": job_id})
+
+
+def note_followed(raw: Raw, job_id: int) -> None:
+    """Note that a job that has just ended leaves the sweeper nothing to do, unless calls are in flight."""
+    raw.execute(_NOTE, {"job": job_id})
+
+
+def follow_after_the_end(connection: sa.Connection) -> bool:
+    """Do so for one job that was cancelled or failed and whose last calls have settled since.
+
+    Returns:
+        Whether there was one.
+    """
+    raw = raw_connection(connection)
+    found = raw.execute(_OWED).fetchone()
+    if found is None:
+        return False
+    job_id = int(str(found[0]))
+    read_balance(connection, job_id, lock=True)
+    follow(raw, job_id)
+    note_followed(raw, job_id)
+    return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobSpec, JobState
-from cascade_batch.errors import JobNotFoundError
+from cascade_batch.errors import JobNotFoundError, UsageError
 from cascade_batch.store.tables import JOB
 
 NOTIFY_CHANNEL = "cascade_jobs"
@@ -27,6 +28,7 @@ class Job:
         plan_generation: Raised by every change that a plan in the making must not outlive.
         planned_calls: Calls made until the last time that it was planned; None: whatever that plan could
             not afford is worth another try.
+        deleting: Its tables are being dropped: nothing but that may be done to it any more.
     """
 
     job_id: int
@@ -39,6 +41,7 @@ class Job:
     waves: int
     plan_generation: int
     planned_calls: int | None
+    deleting: bool = False
 
 
 def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job:
@@ -65,10 +68,28 @@ def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job
     return _job(row)
 
 
-def job_by_id(connection: sa.Connection, job_id: int) -> Job | None:
-    """The job with this id; None if it was deleted."""
-    row = connection.execute(sa.select(JOB).where(JOB.c.job_id == job_id)).one_or_none()
-    return None if row is None else _job(row)
+def job_to_change(connection: sa.Connection, name: str) -> Job:
+    """The job of this name, locked, for a command that changes it.
+
+    Raises:
+        JobNotFoundError: There is none.
+        UsageError: It is being deleted.
+    """
+    return require_kept(find_job(connection, name, lock=True))
+
+
+def require_kept(job: Job) -> Job:
+    """Refuse what can't be done to a job any more whose deletion was begun.
+
+    Raises:
+        UsageError: It was.
+    """
+    if job.deleting:
+        raise UsageError(
+            f"Job {job.name!r} is being deleted: its rows are gone, or soon will be.",
+            hint=f"`cascade-batch delete {shlex.quote(job.name)}` ends what was begun.",
+        )
+    return job
 
 
 def _job(row: Any) -> Job:
@@ -83,6 +104,7 @@ def _job(row: Any) -> Job:
         waves=row.waves,
         plan_generation=row.plan_generation,
         planned_calls=row.planned_calls,
+        deleting=row.deleting,
     )
 
 

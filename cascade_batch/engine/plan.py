@@ -359,5 +359,7 @@ def _note_failure(engine: sa.Engine, name: str, error: Exception) -> None:
             .returning(JOB.c.plan_failures)
         ).scalar_one()
         if failures >= PLAN_ATTEMPTS:
+            read_balance(connection, job.job_id, lock=True)
+            follow(raw_connection(connection), job.job_id)
             reason = f"The planner failed {failures} times: {what}"
             set_state(connection, job.job_id, JobState.FAILED, reason=reason)

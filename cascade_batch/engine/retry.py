@@ -4,18 +4,24 @@ A row that failed has a choice without a tier, refusals, and maybe lost calls. A
 the rows that are meant: then they are pending, and the planner buys for them as for any row without an
 answer. Money that was lost on them stays at risk. Done twice, the second time finds nothing that failed, and
 changes nothing.
+
+No others: a paused job stays paused, and a job that was cancelled or failed with work left would do that,
+too, if it went on. `resume` is the word for both.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.job import JobState
 from cascade_batch.engine.control import go_on
-from cascade_batch.engine.jobs import find_job
+from cascade_batch.engine.jobs import Job, find_job, job_to_change, require_kept
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
+from cascade_batch.errors import UsageError
 from cascade_batch.ledger import add_budget, read_balance
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.failures import FAILED, IS_OF_REASON, KIND
@@ -53,6 +59,20 @@ SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
   FROM retried x JOIN cascade_store.row r ON r.job_id = :job AND r.row_no = x.row_no
  WHERE NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = :job AND f.row_no = x.row_no)
 """
+_WORK_LEFT = """
+SELECT EXISTS (SELECT FROM cascade_store.chunk WHERE job_id = :job AND state <> 'done')
+    OR EXISTS (SELECT FROM cascade_store.row r
+                WHERE r.job_id = :job
+                  AND NOT EXISTS (SELECT FROM retried x WHERE x.row_no = r.row_no)
+                  AND NOT EXISTS (SELECT FROM cascade_store.answer a
+                                   WHERE a.job_id = :job AND a.row_no = r.row_no)
+                  AND NOT EXISTS (SELECT FROM cascade_store.choice c
+                                   WHERE c.job_id = :job AND c.row_no = r.row_no)
+                  AND NOT EXISTS (SELECT FROM cascade_store.refusal f
+                                   WHERE f.job_id = :job AND f.row_no = r.row_no)
+                  AND NOT EXISTS (SELECT FROM cascade_store.follower w
+                                   WHERE w.job_id = :job AND w.row_no = r.row_no))
+"""
 _LEFT = "SELECT count(*) FROM cascade_store.choice WHERE job_id = :job AND tier_no IS NULL"
 _STOPPERS = """
 UPDATE cascade_store.job_tier t SET stopped = NULL
@@ -68,10 +88,12 @@ class Retried:
         rows: How many rows are asked once more.
         missing_nanousd: What would have to be added so that all of them can be, at worst case on their
             cheapest tier.
+        is_paused: Whether they have to wait until the job is resumed.
     """
 
     rows: int
     missing_nanousd: int
+    is_paused: bool = False
 
 
 def retry_failed(
@@ -83,8 +105,8 @@ def retry_failed(
     add_nanousd: int = 0,
     actor: str | None = None,
 ) -> Retried:
-    """Ask the rows that failed once more; a job that is over goes on. Without such rows nothing changes, and
-    nothing is added to the budget.
+    """Ask the rows that failed once more; a finished job goes on, a paused one stays paused. Without such
+    rows nothing changes, and nothing is added to the budget.
 
     Args:
         reason: Only these: money, refused, lost, stopped, or words that the message holds (whatever their
@@ -94,9 +116,11 @@ def retry_failed(
 
     Raises:
         JobNotFoundError: There is no such job.
+        UsageError: It was cancelled or failed with work left, which would be done as well; or it is being
+            deleted.
     """
     with engine.begin() as connection:
-        job_id = find_job(connection, name).job_id
+        job_id = require_kept(find_job(connection, name)).job_id
         key = {"job": job_id}
         raw_connection(connection).execute(_CHOSEN, {"job": job_id, "reason": reason})
         rows = connection.execute(sa.text("SELECT count(*) FROM retried")).scalar_one()
@@ -104,18 +128,16 @@ def retry_failed(
             return Retried(0, 0)
         # Before the job is locked, in the order of a planner that is just finishing it.
         connection.execute(sa.text(_PENDING), key)
-        job = find_job(connection, name, lock=True)
-        for statement in _FORGET:
-            connection.execute(sa.text(statement), key)
-        if reason is None:
-            connection.execute(
-                sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job_id).values(stopped=None)
-            )
-        else:
-            connection.execute(sa.text(_STOPPERS), key)
+        job = job_to_change(connection, name)
+        _require_no_others(connection, job)
+        # As in a worker's turn: the balance comes before the tiers.
+        read_balance(connection, job_id, lock=True)
+        _forgive(connection, job_id, is_all=reason is None)
         if add_nanousd:
             add_budget(connection, job_id=job_id, add_nanousd=add_nanousd, actor=actor)
-        go_on(connection, job)
+        is_paused = job.state is JobState.PAUSED
+        if not is_paused:
+            go_on(connection, job)
         connection.execute(
             # A plan that is being made takes them for refused. What failed for other reasons stays counted.
             sa.update(JOB)
@@ -128,6 +150,33 @@ def retry_failed(
         )
         minimum = connection.execute(sa.text(_MINIMUM), key).scalar_one()
         missing = max(minimum - read_balance(connection, job_id).free_nanousd, 0)
-    publish_ready(engine, publisher)
-    publisher.publish_plan(name)
-    return Retried(rows, missing)
+    if not is_paused:
+        publish_ready(engine, publisher)
+        publisher.publish_plan(name)
+    return Retried(rows, missing, is_paused)
+
+
+def _require_no_others(connection: sa.Connection, job: Job) -> None:
+    """Refuse to start a job for the rows that failed when it would go on with others as well."""
+    if job.state not in (JobState.CANCELLED, JobState.FAILED):
+        return
+    if connection.execute(sa.text(_WORK_LEFT), {"job": job.job_id}).scalar_one():
+        what = "was cancelled" if job.state is JobState.CANCELLED else "failed"
+        raise UsageError(
+            f"Job {job.name!r} {what} with work left: going on with it would do all of that, not only ask the"
+            " rows that failed.",
+            hint=f"If that is meant: cascade-batch resume {shlex.quote(job.name)} --retry-failed",
+        )
+
+
+def _forgive(connection: sa.Connection, job_id: int, *, is_all: bool) -> None:
+    """Take back what speaks against the rows, and against tiers that were stopped because of them."""
+    key = {"job": job_id}
+    for statement in _FORGET:
+        connection.execute(sa.text(statement), key)
+    if is_all:
+        connection.execute(
+            sa.update(JOB_TIER).where(JOB_TIER.c.job_id == job_id).values(stopped=None)
+        )
+    else:
+        connection.execute(sa.text(_STOPPERS), key)

@@ -146,7 +146,7 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
 
     Args:
         minimum_nanousd: Sum of the rows' worst cases, each on the tier that is cheapest for it.
-        affordable_rows: Rows from the start of the data that the budget covers.
+        affordable_rows: Rows from the start of the data that the budget covers; 0: none, or it is not known.
 
     Raises:
         BudgetError: It can't; the hint says what would do.

@@ -105,7 +105,8 @@ def submit_job(
             spec,
             rows=ingest.rows,
             minimum_nanousd=minimum_nanousd,
-            affordable_rows=ingest.affordable_rows,
+            # Which of the rows can be afforded is not known where some of them cost nothing.
+            affordable_rows=0 if saves else ingest.affordable_rows,
         )
         spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
         connection.execute(

@@ -4,7 +4,8 @@ Rows that somebody else has locked are passed over: who holds them is at work on
 job's planner would hold up all others.
 
 It frees chunks of workers that died, wakes workers for chunks that wait, and calls the planner for
-jobs that are due. The broker may lose every message: this is what makes up for it.
+jobs that are due. The broker may lose every message: this is what makes up for it. And rows that follow
+others get what those were answered after the job was cancelled or failed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 
 from cascade_batch.engine.chunks import notice, spread
 from cascade_batch.engine.due import DUE
+from cascade_batch.engine.followers import follow_after_the_end
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.errors import ServiceUnreachableError
 from cascade_batch.ledger import EXPIRE_LEASES
@@ -123,7 +125,7 @@ def publish_ready(engine: sa.Engine, publisher: Publisher) -> int:
 
 
 def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -> int:
-    """One round: free, wake, plan, and say that the sweeper lives.
+    """One round: free, wake, plan, end what is over, and say that the sweeper lives.
 
     Args:
         frees: Whether leases that ran out are taken back.
@@ -150,6 +152,9 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
     for job in due:
         with bound(job=job):
             publisher.publish_plan(job)
+    with engine.begin() as connection:
+        # Last, and one job in a round: a large one takes its time.
+        follow_after_the_end(connection)
     return int(freed)
 
 

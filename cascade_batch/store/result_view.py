@@ -22,6 +22,7 @@ from cascade_batch.domain.output_columns import (
     output_columns,
     unique_name,
 )
+from cascade_batch.store.reader import READER
 
 MAX_IDENTIFIER_BYTES = 63
 MAX_INPUT_COLUMNS = 1000
@@ -86,6 +87,7 @@ def create_result_view(
             job=sql.Literal(job_id),
         )
     )
+    _open_to_readers(connection, view)
     _explain_names(connection, view, inputs, "column {!r} of the input")
     _explain_names(connection, view, answers[1:], "field {!r} of the answer")
 
@@ -95,6 +97,15 @@ def drop_result_view(connection: psycopg.Connection[tuple[object, ...]], name: s
     connection.execute(
         sql.SQL("DROP VIEW IF EXISTS {} CASCADE").format(sql.Identifier("results", name))
     )
+
+
+def _open_to_readers(
+    connection: psycopg.Connection[tuple[object, ...]], view: sql.Identifier
+) -> None:
+    """What the account that migrated the database makes is opened by default; what others make is not."""
+    role = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [READER]).fetchone()
+    if role is not None:
+        connection.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(view, sql.Identifier(READER)))
 
 
 def _standing(connection: psycopg.Connection[tuple[object, ...]], job_id: int) -> sql.Composable:

@@ -70,6 +70,8 @@ JOB = sa.Table(
     _count("saved_nanousd"),
     sa.Column("rows_duplicate", sa.Integer, nullable=False, server_default="0"),
     sa.Column("spec_as_written", JSON(none_as_null=True)),
+    sa.Column("followed_at", _TIME),
+    sa.Column("deleting", sa.Boolean, nullable=False, server_default="false"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 

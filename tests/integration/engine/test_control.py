@@ -186,9 +186,14 @@ async def test_a_wave_that_can_afford_nothing_ends_the_job(bench: Bench):
 
 async def test_adding_money_while_workers_take_turns_never_deadlocks(bench: Bench):
     """Both lock the job's balance; neither may wait for what the other holds."""
-    async with provider(small={"echo": True, "latency_ms": 2}) as served:
-        tiers = [bench.tier(served, "small", **ROOMY, limits={"concurrency": 16})]
-        job = bench.submit(tiers, 300, chunk_rows=10)
+    faults = [{"kind": "bad_request", "match": "bad"}]
+    async with provider(small={"echo": True, "latency_ms": 2}, faults=faults) as served:
+        tiers = [
+            bench.tier(served, "small", **ROOMY, limits={"concurrency": 16}),
+            bench.tier(served, "other", model="small", **ROOMY),
+        ]
+        rows = [{"text": f"bad {n}"} for n in range(50)] + [{"text": str(n)} for n in range(300)]
+        job = bench.submit(tiers, rows, chunk_rows=10)
         over = threading.Event()
 
         def add() -> int:
@@ -200,7 +205,15 @@ async def test_adding_money_while_workers_take_turns_never_deadlocks(bench: Benc
             engine.dispose()
             return added
 
-        adders = [asyncio.ensure_future(asyncio.to_thread(add)) for _ in range(2)]
+        def retry() -> int:
+            engine = make_engine(bench.database_url, pooled=True)
+            added = 0
+            while not over.is_set():
+                added += retry_failed(engine, job, bench.messages, add_nanousd=1).rows > 0
+            engine.dispose()
+            return added
+
+        adders = [asyncio.ensure_future(asyncio.to_thread(act)) for act in (add, add, retry)]
         async with bench.worker(tiers) as one, bench.worker(tiers) as two:
             await asyncio.gather(one.drive(), two.drive())
             over.set()

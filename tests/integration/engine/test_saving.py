@@ -46,6 +46,22 @@ async def test_only_rows_that_are_to_be_asked_need_money(bench: Bench):
     assert bench.audit(job).differences == []
 
 
+async def test_a_budget_that_is_refused_advises_no_limit_where_some_rows_cost_nothing(bench: Bench):
+    """How many rows it covers depends on which of them cost nothing; the budget that would do is known."""
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        rows = texts(*["the same"] * 50, *[f"other {n}" for n in range(50)])
+        with pytest.raises(BudgetError) as all_asked:
+            bench.submit(tiers, rows, budget_nanousd=10**6)
+        assert "--limit" in all_asked.value.hint
+        with pytest.raises(BudgetError) as refused:
+            bench.submit(tiers, rows, budget_nanousd=10**6, cache=True)
+        assert "--limit" not in refused.value.hint
+        enough_usd = refused.value.hint.split("--budget ")[1].split()[0]
+        budget = int(float(enough_usd) * 10**9)
+        bench.submit(tiers, rows, budget_nanousd=budget, cache=True)
+
+
 async def test_rows_with_other_right_answers_are_each_asked(bench: Bench):
     async with provider(small=True) as served:
         tiers = [bench.tier(served, "small")]

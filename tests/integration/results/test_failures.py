@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from cascade_batch.cli.errors import next_step
 from cascade_batch.domain.job import Output
+from cascade_batch.engine import control
 from cascade_batch.engine.retry import Retried, retry_failed
 from cascade_batch.errors import UsageError
 from cascade_batch.results import error_file, export_job, failed_rows, failure_groups, missing_money
@@ -177,3 +181,83 @@ async def test_failures_go_to_a_file_beside_the_results_while_there_are_any(benc
     assert not (tmp_path / "out.errors.jsonl").exists()
     assert (tmp_path / "other.errors.jsonl").exists()
     assert error_file(tmp_path / "a.b.csv").name == "a.b.errors.jsonl"
+
+
+def typed(bench: Bench, redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`cascade-batch` as somebody types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "cascade_batch", *arguments],
+        env={
+            **os.environ,
+            "CASCADE_DATABASE_URL": bench.database_url,
+            "CASCADE_REDIS_URL": redis_url,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+POISONED = [{"text": t} for t in ("poison", "fine", "good")]
+
+
+async def test_a_paused_job_stays_paused_and_asks_again_when_it_goes_on(bench, redis_url):
+    faults = [{"kind": "bad_request", "first": 1, "match": "poison"}]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, POISONED, name="held", chunk_rows=1)
+        bench.hold_back(job, 2)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            control.pause_job(bench.engine, job)
+            done = typed(bench, redis_url, "retry", job, "--failed", "--add", "0.5")
+            assert done.returncode == 0
+            assert "1 row of job 'held' that failed is asked once more as soon" in done.stderr
+            assert "It is paused:  cascade-batch resume held" in done.stderr
+            assert bench.state(job) == "paused"
+            assert bench.status(job)["budget_nanousd"] == 10**12 + 500_000_000
+            assert (await worker.drive()).chunks == 0
+            assert served.bill()["calls_total"] == 1
+            control.resume_job(bench.engine, job, bench.messages)
+            await bench.finish(job, worker)
+    assert [r.answer for r in bench.results(job)] == ["poison", "fine", "good"]
+    assert bench.audit(job).is_ok
+
+
+async def test_a_cancelled_job_with_work_left_is_for_resume(bench, redis_url):
+    faults = [{"kind": "bad_request", "first": 1, "match": "poison"}]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, POISONED, name="ended early", chunk_rows=1)
+        bench.hold_back(job, 2)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            control.cancel_job(bench.engine, job)
+            before = trace(bench, job)
+            done = typed(bench, redis_url, "retry", job, "--failed")
+            assert done.returncode == 2
+            assert "Job 'ended early' was cancelled with work left" in done.stderr
+            assert "cascade-batch resume 'ended early' --retry-failed" in done.stderr
+            with pytest.raises(UsageError, match="work left"):
+                retry(bench, job, add_nanousd=5)
+            assert trace(bench, job) == before
+
+            done = typed(bench, redis_url, "resume", job, "--retry-failed")
+            assert done.returncode == 0, done.stderr
+            assert "Rows that failed and are asked once more: 1." in done.stderr
+            await bench.finish(job, worker)
+    assert [r.answer for r in bench.results(job)] == ["poison", "fine", "good"]
+    assert bench.audit(job).is_ok
+
+
+async def test_a_cancelled_job_that_had_nothing_else_to_do_goes_on(bench):
+    faults = [{"kind": "bad_request", "first": 1, "match": "poison"}]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, POISONED, chunk_rows=1)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            control.cancel_job(bench.engine, job)
+            assert retry(bench, job).rows == 1
+            await bench.finish(job, worker)
+    assert [r.answer for r in bench.results(job)] == ["poison", "fine", "good"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from uuid import uuid4
 
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from sqlalchemy.engine import make_url
 
 from cascade_batch.cli.sql_session import columns_of
 from cascade_batch.results import export_job
@@ -211,6 +213,23 @@ def test_every_public_view_can_be_read_by_the_reader(bench, read):
     assert len(views) >= 9
     for (view,) in views:
         read(f"SELECT * FROM {view} LIMIT 1")
+
+
+def test_views_of_jobs_that_another_account_submits_can_be_read_by_the_reader(bench, read):
+    """What its owner makes is opened by default; what others make is not."""
+    account = f"submitter_{uuid4().hex}"
+    bench.execute(f"CREATE ROLE {account} SUPERUSER")
+    try:
+        url = make_url(bench.database_url).update_query_dict({"options": f"-crole={account}"})
+        other = Bench(url.render_as_string(hide_password=False))
+        tiers = [other.tier(None, "none", base_url="http://127.0.0.1:1")]
+        other.submit(tiers, 2, name="of another account")
+        other.engine.dispose()
+        assert read('SELECT count(*) AS rows FROM "of another account"') == [{"rows": 2}]
+    finally:
+        bench.execute(f"REASSIGN OWNED BY {account} TO CURRENT_USER")
+        bench.execute(f"DROP OWNED BY {account}")
+        bench.execute(f"DROP ROLE {account}")
 
 
 def definitions(connection: sa.Connection) -> dict[str, str]:
