@@ -14,7 +14,7 @@ from cascade_batch.engine.due import next_planning
 from cascade_batch.engine.job_view import Standing
 from cascade_batch.engine.jobs import Job
 from cascade_batch.engine.ports import ChunkNotice
-from cascade_batch.ledger import Balance, move_ring_fence
+from cascade_batch.ledger import Balance, move_ring_fence, read_balance
 from cascade_batch.policy.view import Action, Bools, Reason, Wave
 from cascade_batch.store.columns import write_columns
 from cascade_batch.store.engine import raw_connection
@@ -142,6 +142,8 @@ def release_wave(
         )
     )
     notices = insert_chunks(connection, job.name, chunks)
+    # The balance before the tiers, as in a turn: who takes them the other way round waits for us for ever.
+    read_balance(connection, job.job_id, lock=True)
     move_ring_fence(connection, job.job_id, standing.fence_shift_nanousd)
     is_escalation = ~is_first & (wave.action == Action.ANSWER)
     escalated = np.bincount(wave.tier_no[is_escalation], minlength=len(job.spec.tiers))
