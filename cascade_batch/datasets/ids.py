@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+
 from cascade_batch.datasets.records import BadRecordError, shown
 
 MAX_ID_CHARS = 500
@@ -22,7 +24,7 @@ MAX_ID_CHARS = 500
 
 _EXACT_FLOAT = 2.0**53
 _TABLES = 256
-_FIRST_SLOTS = 8
+_FIRST_SLOTS = 256
 
 
 def custom_id_of(fields: dict[str, Any]) -> str | None:
@@ -150,17 +152,23 @@ class _Fingerprints:
         return 0
 
     def _grow(self, table_no: int) -> None:
-        slots = len(self._hashes[table_no]) * 3 // 2
-        hashes = array("q", bytes(8 * slots))
-        line_nos = array("I", bytes(4 * slots))
-        for fingerprint, line_no in zip(
-            self._hashes[table_no], self._line_nos[table_no], strict=True
-        ):
-            if fingerprint:
-                slot = fingerprint % slots
-                while hashes[slot]:
-                    slot = slot + 1 if slot + 1 < slots else 0
-                hashes[slot] = fingerprint
-                line_nos[slot] = line_no
-        self._hashes[table_no] = hashes
-        self._line_nos[table_no] = line_nos
+        """Move a table's ids into one half as large again: all at once, as one by one took 1 us a row."""
+        taken = np.frombuffer(self._hashes[table_no], dtype=np.int64)
+        slots = taken.size * 3 // 2
+        used = np.flatnonzero(taken)
+        wanted = taken[used] % slots
+        order = np.argsort(wanted, kind="stable")
+        used = used[order]
+        # Each takes the slot it wants, or the first one behind all that want the same or an earlier one.
+        number = np.arange(used.size)
+        slot = np.maximum.accumulate(wanted[order] - number) + number
+        # Who finds none before the table's end begins again at its start, where some are free.
+        beyond = slot >= slots
+        is_free = np.ones(slots, np.bool_)
+        is_free[slot[~beyond]] = False
+        slot[beyond] = np.flatnonzero(is_free)[: np.count_nonzero(beyond)]
+        hashes, line_nos = array("q", bytes(8 * slots)), array("I", bytes(4 * slots))
+        np.frombuffer(hashes, dtype=np.int64)[slot] = taken[used]
+        old_line_nos = np.frombuffer(self._line_nos[table_no], dtype=np.uint32)
+        np.frombuffer(line_nos, dtype=np.uint32)[slot] = old_line_nos[used]
+        self._hashes[table_no], self._line_nos[table_no] = hashes, line_nos

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+# Neither is frozen, as others of this package are: one of each is made for every row, and that would take
+# three times as long.
+@dataclass(slots=True)
 class Record:
     """A record as read from a data set, before a job numbers it.
 
@@ -21,7 +23,7 @@ class Record:
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prompt:
     """What a tier is asked: chat messages, and whether every token of them is bounded by its bytes."""
 

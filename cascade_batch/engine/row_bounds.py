@@ -41,7 +41,8 @@ class RowBounds:
         self._providers = Providers()
         self._makers = prompt_makers(spec)
         self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
-        self._needs_form = any(tier.prompt is None for tier in spec.tiers)
+        # With a template, all records have the same form.
+        self._needs_form = spec.prompt is None and any(tier.prompt is None for tier in spec.tiers)
         # Tiers that are asked in the same words and in one family of bodies, by the first of them.
         self._alike: list[int] = []
         first_of: dict[tuple[str | None, str], int] = {}

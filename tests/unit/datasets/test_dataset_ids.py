@@ -68,6 +68,20 @@ def test_duplicates_name_both_lines(tmp_path: Path) -> None:
     assert "line 1 " in bad[1].reason
 
 
+def test_among_many_ids_each_duplicate_names_the_line_of_the_first(tmp_path: Path) -> None:
+    # So many that every table of ids grows, and some ids go round its end.
+    path = tmp_path / "data.jsonl"
+    again = {150_000: 1, 150_001: 77_777, 150_002: 149_999}
+    lines = [f'{{"id": "row {line}"}}\n' for line in range(1, 150_000)]
+    lines += [f'{{"id": "row {first}"}}\n' for first in again.values()]
+    path.write_text("".join(lines))
+    bad: list[DataError] = []
+    assert sum(1 for _ in read_records(str(path), on_bad=bad.append)) == 149_999
+    assert [error.line_no for error in bad] == list(again)
+    for error, first in zip(bad, again.values(), strict=True):
+        assert f"that of line {first} already" in error.message
+
+
 def test_number_and_text_are_the_same_id(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'7' is that of line 1 already"):
         list(read_records(written(tmp_path, {"id": 7}, {"id": "7"})))
