@@ -63,8 +63,7 @@ def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None
         click.echo("\n".join(f"DIFFERS: {difference}" for difference in report.differences))
     if not as_json:
         for one in lost:
-            click.echo(
-                f"AT RISK: {format_usd(one.amount_nanousd)} of {one.calls:,} calls to {one.tier}:"
-                f" {one.reason}"
-            )
+            calls = "1 call" if one.calls == 1 else f"{one.calls:,} calls"
+            amount = format_usd(one.amount_nanousd)
+            click.echo(f"AT RISK: {amount} for {calls} to {one.tier}: {one.reason}")
     ctx.exit(0 if report.is_ok else EXIT_FAILED)

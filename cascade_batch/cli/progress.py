@@ -17,6 +17,7 @@ from cascade_batch.cli.money import money_parts
 from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
 from cascade_batch.client.looking import Sight, is_over, pauses_s
 from cascade_batch.client.pace import Pace, Status, left_text, phase_text, rate_text
+from cascade_batch.client.progress import unfit_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
@@ -129,7 +130,7 @@ def _follow_plainly(
     told: set[tuple[str, str, str]] = set()
     began_s = clock()
     said_at: float | None = None
-    said_state = None
+    said_state = said_reason = None
     pauses = pauses_s()
     while True:
         status, outlook = fetch()
@@ -141,6 +142,9 @@ def _follow_plainly(
             if key not in told and len(told) < _KINDS_TOLD:
                 told.add(key)
                 say(f"{status['name']}: {trouble_text(one)}")
+        if status["reason"] and status["reason"] != said_reason and not is_over(status):
+            say(f"{status['name']}: {status['reason']}")
+        said_reason = status["reason"]
         if said_at is None or status["status"] != said_state or now_s - said_at >= gap_s:
             said_at, said_state = now_s, status["status"]
             say(plain_line(Sight(status, outlook), pace))
@@ -161,6 +165,8 @@ def plain_line(sight: Sight, pace: Pace) -> str:
     parts.append(f"{format_usd(money['spent'])} of {format_usd(status['budget_nanousd'])} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
     if is_over(status):
+        if status.get("rows_unfit"):
+            parts.append(unfit_text(status["rows_unfit"]))
         if status.get("quality") is not None:
             parts.append(f"quality {status['quality']:.3f}")
     elif status["status"] != JobState.PAUSED:
@@ -182,6 +188,8 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
             facts.append(f"quality {status['quality']:.3f}")
         if status["reason"]:
             notes.append(("Reason", status["reason"]))
+        if status.get("rows_unfit"):
+            notes.append(("Unfit", unfit_text(status["rows_unfit"])))
         if status.get("saved_nanousd"):
             facts.append(f"saved {format_usd(status['saved_nanousd'])}")
     elif status["status"] == JobState.PAUSED:
@@ -189,6 +197,8 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
     else:
         phase = phase_text(status, outlook)
         facts += [*([phase] if phase else []), *_rates(pace), left_text(status, outlook, pace)]
+        if status["reason"]:
+            notes.append(("Reason", status["reason"]))
         if status["waves"]:
             facts.append(f"wave {status['waves']}")
         if status["standstill"]:

@@ -124,7 +124,8 @@ def _show(job: str, found: list[WriteOff], balance: Balance, *, as_json: bool) -
     if len(found) > _SHOWN:
         say(f"and {len(found) - _SHOWN:,} more (--json shows all).")
     total = sum(one.amount_nanousd for one in found)
-    say(f"{format_usd(total)} of {len(found):,} calls are held, as they may have been billed.")
+    calls = "1 call" if len(found) == 1 else f"{len(found):,} calls"
+    say(f"{format_usd(total)} for {calls} is held, as it may have been billed.")
 
 
 def _money(balance: Balance) -> dict[str, object]:

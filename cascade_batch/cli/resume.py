@@ -33,4 +33,5 @@ def resume(job: str, retry_failed: bool) -> None:
             rows = retry.retry_failed(service.engine, job, publisher).rows
             say(f"Rows that failed and are asked once more: {rows:,}.")
         service.wake(job)
-    say(f"Job {job!r} goes on.\nFollow it:  cascade-batch watch {shlex.quote(job)}")
+    say(f"Job {job!r} goes on with what is not done, and what its money still buys.")
+    say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")

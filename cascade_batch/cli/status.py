@@ -15,6 +15,7 @@ from cascade_batch.cli.options import json_option
 from cascade_batch.cli.output import make_console, print_drawing, print_json, print_table
 from cascade_batch.client.expectation import next_money_text, quality_text
 from cascade_batch.client.pace import format_duration, phase_text
+from cascade_batch.client.progress import unfit_text
 from cascade_batch.client.services import services
 from cascade_batch.domain.money import format_usd
 
@@ -138,6 +139,9 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
     frontier, notes = job["frontier"], []
     if job["reason"]:
         notes.append(("Reason", job["reason"]))
+    if job["status"] == "finished" and job["rows_unfit"]:
+        see = f"see them:  cascade-batch results {shlex.quote(job['name'])}"
+        notes.append(("Unfit", f"{unfit_text(job['rows_unfit'])}; {see}"))
     if job["standstill"] is not None:
         still = job["standstill"]
         notes += [("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]]

@@ -67,6 +67,7 @@ class Progress:
         started_at: When its first call was prepared; None: not yet.
         finished_at: When it was over; None: it is not.
         waits_for: What a job at work waits for that has not moved for a minute; empty: it moves.
+        rows_unfit: Of a job that has finished, rows whose final answer does not fit the declared output.
         rows_per_s: Rows answered or failed per second, in the last half minute of a wait; None: not known.
         left_s: Seconds for the calls that are planned, at the pace of that wait; None: not known.
     """
@@ -93,6 +94,7 @@ class Progress:
     rows_per_s: float | None = None
     left_s: float | None = None
     saved_usd: float = 0.0
+    rows_unfit: int = 0
 
     @property
     def rows_pending(self) -> int:
@@ -119,8 +121,12 @@ class Progress:
         ):
             if amount_usd:
                 parts.append(f"{usd_text(amount_usd)} {what}")
+        if self.is_over and self.rows_unfit:
+            parts.append(unfit_text(self.rows_unfit))
         if self.quality is not None:
             parts.append(f"quality {self.quality:.3f}")
+        if self.reason and self.status is JobState.RUNNING:
+            parts.append(self.reason)
         return "; ".join([*parts, *self.pace_texts()])
 
     def pace_texts(self) -> list[str]:
@@ -165,6 +171,7 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         reserved_usd=status["reserved_usd"],
         at_risk_usd=status["at_risk_usd"],
         saved_usd=status["saved_usd"],
+        rows_unfit=status["rows_unfit"],
         overrun_usd=status["overrun_usd"],
         quality=status["quality"],
         labels=status["labels"],
@@ -176,6 +183,13 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         rows_per_s=(pace.rows_per_s or None) if pace else None,
         left_s=pace.left_s(status, outlook) if pace else None,
     )
+
+
+def unfit_text(rows: int) -> str:
+    """What is to be said of final answers that are of no use."""
+    if rows == 1:
+        return "1 answer does not fit the output asked for: its value is null"
+    return f"{rows:,} answers do not fit the output asked for: their value is null"
 
 
 def usd_text(usd: float) -> str:

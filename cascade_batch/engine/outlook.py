@@ -137,6 +137,8 @@ def _next_step(waves: int, tiers: Iterable[Any], plan: Any) -> str:
         return "the planner decides what to buy"
     if not any(tier["leased_chunks"] for tier in tiers):
         idle = " and ".join(tier["name"] for tier in tiers if tier["open_chunks"])
+        if all(tier["put_off"] for tier in tiers if tier["open_chunks"]):
+            return f"tries again to reach tier {idle}"
         return f"waits for a worker of tier {idle}"
     # The planner comes when fewer than `plan_below` are open.
     chunks = max(open_chunks - plan["plan_below"] + 1, 1)

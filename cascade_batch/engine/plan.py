@@ -65,6 +65,12 @@ _WAVE_AGE = sa.text(
     "SELECT extract(epoch FROM clock_timestamp() - max(planned_at))::float"
     " FROM cascade_store.wave WHERE job_id = :job"
 )
+# Counted as waves were released; what could not be afforded then was counted all the same, and again if it
+# was planned again. Now that nothing is on its way, all but first answers came of escalations.
+_ESCALATED = sa.text(
+    "UPDATE cascade_store.job_tier SET escalated = least(escalated, greatest(answers - first_answers, 0))"
+    " WHERE job_id = :job"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +302,7 @@ def _finish(
         if now.budget_nanousd != snapshot.balance.budget_nanousd:
             raise _StaleError
         clear_ring_fence(connection, job.job_id)
+        connection.execute(_ESCALATED, {"job": job.job_id})
         if snapshot.standing.leader is not None:
             follow(raw_connection(connection), job.job_id)
         connection.execute(
@@ -309,6 +316,7 @@ def _finish(
                 finished_at=sa.func.now(),
                 rows_failed=counts.failed,
                 rows_unfunded=counts.unfunded,
+                rows_unfit=_unfit(snapshot.standing, choice),
                 quality=_mean_quality(choice),
                 frontier=frontier,
             )
@@ -330,6 +338,13 @@ def _lock_unchanged(connection: sa.Connection, job: Job) -> None:
         or now.waves != job.waves
     ):
         raise _StaleError
+
+
+def _unfit(standing: Standing, choice: Choice) -> int:
+    """Rows whose final answer does not fit the declared output."""
+    rows = np.flatnonzero(choice.tier_no >= 0)
+    asked = rows if standing.leader is None else standing.leader[rows]
+    return int(np.sum(~standing.view.fits[asked, choice.tier_no[rows]]))
 
 
 def _mean_quality(choice: Choice) -> float | None:

@@ -96,6 +96,7 @@ def _job(row: Any, answered: int) -> dict[str, Any]:
             "unfunded": row["rows_unfunded"],
         },
         "rows_duplicate": row["rows_duplicate"],
+        "rows_unfit": row["rows_unfit"],
         "quality": row["quality"],
         "waves": row["waves"],
         "labels": row["labels"],

@@ -72,6 +72,7 @@ JOB = sa.Table(
     sa.Column("spec_as_written", JSON(none_as_null=True)),
     sa.Column("followed_at", _TIME),
     sa.Column("deleting", sa.Boolean, nullable=False, server_default="false"),
+    sa.Column("rows_unfit", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 

@@ -62,7 +62,8 @@ class ScriptedProvider:
         except OSError as error:
             raise UsageError(
                 f"Can't listen on {self._host}:{self._port}: {error.strerror or error}.",
-                hint="Take another --port, or 0 for any that is free.",
+                hint="Take another --port (0: any that is free), and the same one in each tier's"
+                " base_url.",
             ) from None
         self._port = self._server.sockets[0].getsockname()[1]
         return self

@@ -40,27 +40,22 @@ def rows_with_several(flows: Sequence[Flow]) -> int:
     return sum(flow.rows for flow in flows if len(flow.path) > 1)
 
 
-def counts_text(facts: Facts, in_status: int) -> str:
-    """How many rows, how many times, how many answers: what each of the charts counts.
-
-    Args:
-        in_status: How many escalations `status` counts.
-    """
+def counts_text(facts: Facts) -> str:
+    """How many rows, how many times, how many answers: what each of the charts counts."""
     several = rows_with_several(facts.flows)
     sent = sum(cause.rows for cause in facts.causes)
     said = f"{words.counted(several, 'row')} {_has(several)} answers from more than one tier."
     if not sent:
         return said
-    said += f" Rows were sent on to another tier {words.counted(sent, 'time')}"
-    said += ", and a row can be sent on more than once." if sent > several else "."
-    if in_status > sent:
-        said += (
-            f" (`status` says {in_status:,}: it counts again what was given up for want of money and"
-            " planned again.)"
-        )
     came = sum((len(flow.path) - 1) * flow.rows for flow in facts.flows)
+    were = "were to be" if came < sent else "were"
+    said += f" Rows {were} sent on to another tier {words.counted(sent, 'time')}"
+    said += ", and a row can be sent on more than once." if sent > several else "."
     if came < sent:
-        said += f" {sent - came:,} of these brought no answer: lost, refused, or not yet back."
+        said += (
+            f" {sent - came:,} of these brought no answer: the money that was left did not cover their worst"
+            " case, or they were lost, refused, or are not yet back."
+        )
     elif came > sent:
         said += (
             f" {words.counted(came - sent, 'further answer')} {'was' if came - sent == 1 else 'were'}"

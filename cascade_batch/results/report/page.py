@@ -202,8 +202,7 @@ def _again(status: dict[str, Any], facts: Facts) -> _Again | None:
     several = escalations.rows_with_several(facts.flows)
     if not several and not facts.causes:
         return None
-    counted = sum(tier["escalated"] for tier in status["tiers"].values())
-    sentences = [escalations.counts_text(facts, counted)]
+    sentences = [escalations.counts_text(facts)]
     charts = []
     if facts.causes:
         sentences.append(escalations.directions_text(facts, status["policy"], status["labels"]))

@@ -33,6 +33,9 @@ def summary(status: dict[str, Any], facts: Facts) -> str:
     if quality is not None:
         said += f"; {words.percent(quality)} of the answers are expected to be right"
     said += "."
+    if unfit := status["rows_unfit"]:
+        do = "does" if unfit == 1 else "do"
+        said += f" {words.counted(unfit, 'final answer')} {do} not fit the output asked for."
     final: Counter[int] = Counter()
     for flow in facts.flows:
         final[flow.stands] += flow.rows

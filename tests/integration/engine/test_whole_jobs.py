@@ -68,6 +68,9 @@ async def test_three_tiers_spend_the_rest_of_the_budget_on_better_answers(
     right = sum(r.value == f'"{CHOICES[r.row_no % 3]}"' for r in results)
     assert right > 0.6 * 120
     assert {r.tier for r in results} > {"small"}
+    # What was planned and could not be afforded is no escalation.
+    further = sum(tier["answers"] for tier in status["tiers"].values()) - 120
+    assert sum(tier["escalated"] for tier in status["tiers"].values()) == further
     for name, tier in status["tiers"].items():
         assert tier["calls"] == bill["models"][name]["calls"]
         assert round(tier["spent_usd"] * 10**9) == bill["models"][name]["nanousd"]
@@ -205,3 +208,19 @@ async def test_long_rows_and_answers_come_back_whole_and_are_not_packed_the_slow
         job=bench.job_id(job),
     )
     assert {how for row in packed for how in row} <= {None, "lz4"}
+
+
+async def test_answers_that_no_tier_could_make_fit_are_counted_at_the_end(bench: Bench):
+    models = {name: {"answers": [{"text": "maybe"}]} for name in ("small", "large")}
+    async with provider(**models) as served:
+        tiers = [bench.tier(served, name) for name in models]
+        rows = [{"text": "one"}, {"text": "two"}, {"text": "one"}]
+        job = bench.submit(tiers, rows, output={"choices": CHOICES}, cache=True, policy="auto")
+        fits = bench.submit(tiers, rows, output={"choices": ["maybe", "no"]})
+        assert bench.status(job)["rows_unfit"] == 0
+        await bench.run(job, tiers)
+        await bench.run(fits, tiers)
+    status = bench.status(job)
+    assert status["rows"]["answered"] == 3
+    assert status["rows_unfit"] == 3
+    assert bench.status(fits)["rows_unfit"] == 0
