@@ -60,8 +60,8 @@ def residue(view: JobView, rng: np.random.Generator) -> Residue:
     off = np.concatenate(found)
     if not off.size:
         return Residue(0.0, 0.0, labels)
-    # The posterior of a normal mean whose prior is worth `_TRUST_LABELS` labels: what is not believed of the mean
-    # is not known either.
+    # The posterior of a normal mean whose prior is worth `_TRUST_LABELS` labels: what is not believed of the
+    # mean is not known either.
     share = off.size / (off.size + _TRUST_LABELS)
     sd = np.sqrt(share) * off.std() / np.sqrt(off.size)
     return Residue(share * float(off.mean()), float(sd), labels)
