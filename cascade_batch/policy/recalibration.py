@@ -1,8 +1,9 @@
 """How far beliefs are off on average, by the rows whose truth is known: calibration in the large.
 
 A belief is a model's, and the model may be wrong for all rows alike. Rows with gold tell by how much: the
-mean of label less belief. Of few labels that mean is mostly chance, so it is shrunk towards nothing: taken
-whole, it made estimates on recorded sets worse than none below a hundred labels, and better above.
+mean of label less belief. The frontier takes it whole, and its chance into the interval. Answers have no
+interval, and take what is no chance of it: taken whole, it made their mean quality on recorded sets worse
+than without it below a hundred labels, and better above.
 """
 
 from __future__ import annotations
@@ -30,14 +31,21 @@ class Residue:
     """What beliefs miss.
 
     Attributes:
-        mean: To be added to the mean quality.
+        mean: Mean of label less belief.
         sd: Its standard error.
+        known: Rows that it is the mean of.
         labels: Rows with a word on some answer, gold's or a check's.
     """
 
     mean: float
     sd: float
+    known: int
     labels: int
+
+    @property
+    def believed(self) -> float:
+        """What of the mean is no chance, as far as can be told: the more, the more rows it is of."""
+        return self.mean * self.known / (self.known + _TRUST_LABELS)
 
 
 def residue(view: JobView, rng: np.random.Generator) -> Residue:
@@ -46,7 +54,7 @@ def residue(view: JobView, rng: np.random.Generator) -> Residue:
     labels = int(((view.gold >= 0) | (view.verdict >= 0)).any(axis=1).sum())
     rows = np.flatnonzero((view.gold >= 0).any(axis=1))
     if rows.size < MIN_LABELS:
-        return Residue(0.0, 0.0, labels)
+        return Residue(0.0, 0.0, 0, labels)
     evidence = evidence_of(view)
     halves = np.array_split(rng.permutation(rows), 2)
     found = []
@@ -59,12 +67,8 @@ def residue(view: JobView, rng: np.random.Generator) -> Residue:
         found.append((part.gold[each, best] - belief[each, best])[known])
     off = np.concatenate(found)
     if not off.size:
-        return Residue(0.0, 0.0, labels)
-    # The posterior of a normal mean whose prior is worth `_TRUST_LABELS` labels: what is not believed of the
-    # mean is not known either.
-    share = off.size / (off.size + _TRUST_LABELS)
-    sd = np.sqrt(share) * off.std() / np.sqrt(off.size)
-    return Residue(share * float(off.mean()), float(sd), labels)
+        return Residue(0.0, 0.0, 0, labels)
+    return Residue(float(off.mean()), float(off.std() / np.sqrt(off.size)), int(off.size), labels)
 
 
 def recalibrated(quality: Floats, by: float) -> Floats:
