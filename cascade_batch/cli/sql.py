@@ -25,8 +25,6 @@ _HINT = (
     " opens a session."
 )
 
-_VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
-
 
 @click.command(cls=Command)
 @click.argument("target", required=False, metavar="[JOB|QUERY]", shell_complete=complete_jobs)
@@ -108,12 +106,14 @@ def _require_sql(query: str) -> None:
     Raises:
         UsageError: It begins with a backslash.
     """
+    from cascade_batch.cli.sql_output import VIEWS
+
     if query.lstrip().startswith("\\"):
         command = query.split(maxsplit=1)[0]
         raise UsageError(
             f"{command} is a command of psql, and no SQL: it takes a session at a terminal.",
             hint="Open one by `cascade-batch sql`, or ask in SQL. The views are listed by:"
-            f'  cascade-batch sql -c "{_VIEWS}"',
+            f'  cascade-batch sql -c "{VIEWS}"',
         )
 
 

@@ -24,7 +24,7 @@ How = Literal["table", "csv", "json"]
 MAX_TABLE_ROWS = 1000
 """A table is drawn when its widest cell is known; who wants more rows wants a file."""
 _STREAM_ROWS = 1000
-_VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
+VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
 _QUOTED = re.compile(r'"(.*)"')
 
 
@@ -88,7 +88,7 @@ def _meant(message: str, connection: psycopg.Connection[tuple[object, ...]]) -> 
     named = _QUOTED.search(message)
     if named is None:
         return None
-    views = {str(name): str(schema) for schema, name in connection.execute(_VIEWS)}
+    views = {str(name): str(schema) for schema, name in connection.execute(VIEWS)}
     schema, dot, name = named[1].partition(".")
     if dot and schema not in views.values():
         whole = {f"{schema}.{name}": name for name, schema in views.items()}

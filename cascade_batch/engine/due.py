@@ -3,9 +3,8 @@
 A plan rests on what was answered, so that it is better the later it is made; but workers should not wait for
 it. So the next wave is planned while the last quarter of the chunks is still being worked on. Planning a
 large job takes seconds: while chunks are open, it is left alone for nine times as long as planning took, or,
-where the work that is open will not last that long, until it lasts about as long as the next planning. (Two
-million rows took 7 s to plan, and the last waves half a minute each to work off: workers stood still for a
-fifth of that time.)
+where the work that is open will not last that long, until it lasts about as long as the next planning: else
+the workers of a large job would stand still before each of its last waves.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def choose_answers(view: JobView) -> Choice:
     answered = view.held.any(axis=1)
     rows = np.arange(len(best))
     quality = np.where(_is_measured(view)[rows, best] & answered, belief[rows, best], np.nan)
-    quality = recalibrated(quality, residue(view, np.random.default_rng(_SEED)).believed)
+    quality = recalibrated(quality, residue(view, evidence, np.random.default_rng(_SEED)).believed)
     return Choice(np.where(answered, best, -1).astype(np.int16), quality)
 
 

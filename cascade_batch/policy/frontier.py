@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_batch.policy.evidence import evidence_of
+from cascade_batch.policy.evidence import Evidence, evidence_of
 from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.outlook import Outlook
 from cascade_batch.policy.recalibration import MIN_LABELS, residue
@@ -102,8 +102,9 @@ def draw_frontier(
     if budgets is None:
         budgets = _budgets(outlook, scale, budget_nanousd, n_budgets)
     curve = _curve(outlook, budgets, spent, scale)
-    missed = residue(view, rng)
-    spread = _spread(view, outlook, curve, budgets, spent, rng)
+    evidence = evidence_of(view)
+    missed = residue(view, evidence, rng)
+    spread = _spread(view, evidence, outlook, curve, budgets, spent, rng)
     quality = np.clip(curve.quality + missed.mean, 0.0, 1.0)
     chance = quality * (1.0 - quality) / of.size
     ahead = np.where(budgets < spent, 1.0, 1.0 - spent / np.maximum(budgets, 1))
@@ -142,6 +143,7 @@ def _curve(outlook: Outlook, budgets: Amounts, spent: int, scale: float) -> _Cur
 
 def _spread(
     view: JobView,
+    evidence: Evidence,
     outlook: Outlook,
     curve: _Curve,
     budgets: Amounts,
@@ -149,7 +151,6 @@ def _spread(
     rng: np.random.Generator,
 ) -> Floats:
     """[B] standard deviation of the curve, had other rows been seen."""
-    evidence = evidence_of(view)
     told = np.flatnonzero(view.held.any(axis=1))
     if not told.size:
         return np.full(budgets.size, 0.1)

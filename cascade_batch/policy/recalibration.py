@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cascade_batch.policy.evidence import evidence_of
+from cascade_batch.policy.evidence import Evidence
 from cascade_batch.policy.fitting import fit
 from cascade_batch.policy.model import beliefs
 from cascade_batch.policy.view import Floats, JobView
@@ -48,14 +48,19 @@ class Residue:
         return self.mean * self.known / (self.known + _TRUST_LABELS)
 
 
-def residue(view: JobView, rng: np.random.Generator) -> Residue:
+def residue(view: JobView, evidence: Evidence, rng: np.random.Generator) -> Residue:
     """Label less belief of the answers that stand, over rows with gold. Cross-fitted: each half is predicted
-    by a model of the other."""
+    by a model of the other.
+
+    Args:
+        view: The job.
+        evidence: What beliefs about it are made from.
+        rng: Draws the halves.
+    """
     labels = int(((view.gold >= 0) | (view.verdict >= 0)).any(axis=1).sum())
     rows = np.flatnonzero((view.gold >= 0).any(axis=1))
     if rows.size < MIN_LABELS:
         return Residue(0.0, 0.0, 0, labels)
-    evidence = evidence_of(view)
     halves = np.array_split(rng.permutation(rows), 2)
     found = []
     for one, other in (halves, halves[::-1]):

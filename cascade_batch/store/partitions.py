@@ -92,14 +92,17 @@ def _pack_quickly(
 ) -> None:
     """Have long values of a new table packed by LZ4, or, where the server was built without it, not at all.
 
-    Postgres's own way of packing halves a text, and takes 90 us for 8 KB of prose: more than everything else
-    that the database does for a row.
+    Postgres's own way of packing halves a text, and takes 90 us for 8 KB of prose: nearly as long as all else
+    that the database does for such a row.
     """
+    columns = _LONG_COLUMNS.get(table)
+    if columns is None:
+        return
     has_lz4 = connection.execute(
         "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
     ).fetchone()
     how = "COMPRESSION lz4" if has_lz4 and has_lz4[0] else "STORAGE EXTERNAL"
-    for column in _LONG_COLUMNS.get(table, ()):
+    for column in columns:
         connection.execute(
             sql.SQL(f"ALTER TABLE {{part}} ALTER COLUMN {{column}} SET {how}").format(
                 column=sql.Identifier(column), **_names(table, job_id)
