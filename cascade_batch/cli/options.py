@@ -112,6 +112,13 @@ def job_options(function: F) -> F:
             " ask every row.",
         ),
         click.option(
+            "--start-early",
+            is_flag=True,
+            default=None,
+            help="Begin to draft while DATA is still being read; a mistake further down is then found after"
+            " money was spent.",
+        ),
+        click.option(
             "--notify",
             multiple=True,
             callback=lambda _ctx, _parameter, given: given or None,

@@ -40,6 +40,7 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
       cascade-batch submit data.jsonl --budget 5 --prompt 'Up or down? {{ headline }}'
       cascade-batch submit data.csv --budget 5 --prompt @prompt.txt --output '{choices: [up, down]}'
       cascade-batch submit --job jobs/reviews --limit 100 --name a-try
+      produce-rows | cascade-batch submit - --start-early --budget 5 --prompt @prompt.txt
       cascade-batch submit data.jsonl --budget 5 --prompt @prompt.txt --dry-run
       job=$(cascade-batch submit data.jsonl --budget 5 --prompt @prompt.txt --detach)
     """
@@ -101,7 +102,7 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
     try:
         with waiting(f"Reading {request.data}, storing its rows"):
-            submission = store_job(service, request, read)
+            submission = store_job(service, request, read, on_start=_say_begun)
     except KeyboardInterrupt:
         say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
         raise
@@ -111,6 +112,13 @@ def _submit(service: Services, request: JobRequest) -> Submission:
         f" a budget of {format_usd(request.spec.budget_nanousd)}."
     )
     return submission
+
+
+def _say_begun(name: str) -> None:
+    say(
+        f"Job {name!r} drafts its first rows while the others are read. Follow it elsewhere: "
+        f" cascade-batch watch {shlex.quote(name)}"
+    )
 
 
 def _as_json(submission: Submission) -> dict[str, Any]:

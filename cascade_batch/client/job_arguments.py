@@ -40,6 +40,7 @@ class JobArguments(TypedDict, total=False):
     chunk_rows: int | None
     limit: int | None
     skip_bad: bool | None
+    start_early: bool | None
     cache: bool | None
     notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None
     allow_python_checks: bool | None
@@ -78,6 +79,7 @@ def job_options(data: object, held: InMemory | None, given: JobArguments) -> Job
         chunk_rows=given.get("chunk_rows"),
         limit=given.get("limit"),
         skip_bad=given.get("skip_bad"),
+        start_early=given.get("start_early"),
         cache=given.get("cache"),
         notify=given.get("notify"),
         allow_python_checks=given.get("allow_python_checks"),

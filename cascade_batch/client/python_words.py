@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from cascade_batch.errors import CascadeError
 
-_FLAGS = {"skip_bad": "skip_bad=True", "allow_python_checks": "allow_python_checks=True"}
+_FLAGS = {name: f"{name}=True" for name in ("skip_bad", "start_early", "allow_python_checks")}
 _OPTION = re.compile(
     # What stands in backquotes or begins with the command's name is to be typed in a shell.
     r"`[^`]*`|cascade-batch [^\n;,)]*"

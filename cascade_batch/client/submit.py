@@ -46,6 +46,7 @@ def submit(
     chunk_rows: int | None = None,
     limit: int | None = None,
     skip_bad: bool | None = None,
+    start_early: bool | None = None,
     cache: bool | None = None,
     notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
     allow_python_checks: bool | None = None,
@@ -84,6 +85,10 @@ def submit(
         chunk_rows: Rows of a chunk.
         limit: Take this many rows from the start of the data only.
         skip_bad: Leave out records that can't be used, with a warning that says which.
+        start_early: Begin to draft while the data is still being read; for generators and long files. Each
+            row gets one answer on its cheapest tier, if the budget covers all rows so far; the planner comes
+            when all are read. A mistake further down is then found after money was spent: the job is
+            cancelled, its answers are kept, and the next job takes them over.
         cache: False asks every row. Else answers are not bought twice: rows that ask the same are asked once,
             and what earlier jobs asked in the very same words is taken over at no cost.
         notify: Who is told when the job is over or paused, and of shares of the budget that are used: an
@@ -141,6 +146,7 @@ def submit(
             chunk_rows=chunk_rows,
             limit=limit,
             skip_bad=skip_bad,
+            start_early=start_early,
             cache=cache,
             notify=notify,
             allow_python_checks=allow_python_checks,

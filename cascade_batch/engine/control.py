@@ -8,7 +8,14 @@ import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
 from cascade_batch.engine.followers import follow, note_followed
-from cascade_batch.engine.jobs import Job, find_job, job_to_change, notify_jobs_changed, set_state
+from cascade_batch.engine.jobs import (
+    Job,
+    find_job,
+    job_to_change,
+    notify_jobs_changed,
+    require_whole,
+    set_state,
+)
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
@@ -62,10 +69,10 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     Tiers that were stopped and rows that a server's trouble made fail get another chance.
 
     Raises:
-        UsageError: The job is being deleted.
+        UsageError: The job is being deleted, or holds a part of its data set only.
     """
     with engine.begin() as connection:
-        job = job_to_change(connection, name)
+        job = require_whole(job_to_change(connection, name))
         if job.state not in _AT_WORK:
             # Calls in flight may still settle, in turns that lock the balance before the tiers.
             read_balance(connection, job.job_id, lock=True)

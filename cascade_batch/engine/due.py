@@ -25,13 +25,14 @@ _WORTH_A_LEAD = 2.0
 follow the other with next to nothing done between them."""
 
 DUE = """
+NOT j.reading AND
 (NOT EXISTS (SELECT 1 FROM cascade_store.chunk c WHERE c.job_id = j.job_id AND c.state <> 'done')
  OR ((j.plan_not_before IS NULL OR j.plan_not_before <= clock_timestamp())
      AND (SELECT count(*) FROM (
               SELECT 1 FROM cascade_store.chunk c
                WHERE c.job_id = j.job_id AND c.state <> 'done' LIMIT j.plan_below) o)
          < j.plan_below))"""
-"""An SQL condition on a job `j` at work."""
+"""An SQL condition on a job `j` at work. While its data set is being read, nobody can see the whole job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def next_planning(open_chunks: int, took_s: float, work_s: float | None) -> Next
 
 def is_due(connection: sa.Connection, job_id: int) -> bool:
     """Whether a job at work should be planned now."""
-    query = f"SELECT {DUE} FROM cascade_store.job j WHERE j.job_id = :job"  # noqa: S608
+    query = f"SELECT ({DUE}) FROM cascade_store.job j WHERE j.job_id = :job"  # noqa: S608
     return bool(connection.execute(sa.text(query), {"job": job_id}).scalar_one())
 
 

@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 Raw = psycopg.Connection[tuple[object, ...]]
 
 _BLOCK_ROWS = 5000
+_ALL_ROWS = range(2**31 - 1)
 _UNUSABLE = ("length", "content_filter", "refusal")
 _LATE_S = 86400.0
 """Calls in flight settle after their job is over: so long at most, and with much to spare."""
@@ -75,8 +76,11 @@ SELECT u.row_no, u.gold, u.job_id, u.from_row, u.from_tier, a.text, a.finish_rea
      WHERE a.saved_nanousd IS NULL AND a.value IS NOT NULL
        AND coalesce(a.finish_reason, '') <> ALL (%(unusable)s::text[])
        AND a.answered_at > clock_timestamp() - make_interval(secs => %(days)s * 86400.0)
+       AND n.row_no >= %(from_row)s AND n.row_no < %(to_row)s
        AND NOT EXISTS (SELECT FROM cascade_store.follower f
                         WHERE f.job_id = %(job)s AND f.row_no = n.row_no)
+       AND NOT EXISTS (SELECT FROM cascade_store.decision d
+                        WHERE d.job_id = %(job)s AND d.row_no = n.row_no)
      ORDER BY n.row_no, a.answered_at DESC, a.job_id DESC) u
  CROSS JOIN LATERAL (
            SELECT o.text, o.finish_reason FROM cascade_store.answer o
@@ -87,32 +91,36 @@ _WITH_WORD = (
     .replace("error,", "w.said,")
     .replace("matches_gold,", "w.is_gold,")
 )
+# A row that was looked up before, while the data set was still being read, has some of them already.
 _TAKE = f"""
-INSERT INTO cascade_store.answer (
-    job_id, row_no, tier_no, sample_no, cost_nanousd, chunk_id, answered_at, saved_nanousd, {COPIED})
-SELECT %(job)s, w.row_no, %(tier)s, 0, 0, 0, a.answered_at, a.cost_nanousd,
-       {_WITH_WORD}
-  FROM unnest(%(rows)s::integer[], %(from_jobs)s::integer[], %(from_rows)s::integer[],
-              %(from_tiers)s::smallint[], %(passed)s::boolean[], %(gold)s::boolean[], %(errors)s::text[])
-    AS w(row_no, from_job, from_row, from_tier, is_passed, is_gold, said)
- CROSS JOIN LATERAL (
-           SELECT o.* FROM cascade_store.answer o
-            WHERE {_THAT_ANSWER.format(job="w.from_job", row="w.from_row", tier="w.from_tier")}) a
-"""  # noqa: S608
-_COUNT = """
 WITH taken AS (
-    SELECT tier_no, saved_nanousd, tier_no = min(tier_no) OVER (PARTITION BY row_no) AS is_first
-      FROM cascade_store.answer WHERE job_id = %(job)s
+    INSERT INTO cascade_store.answer (
+        job_id, row_no, tier_no, sample_no, cost_nanousd, chunk_id, answered_at, saved_nanousd, {COPIED})
+    SELECT %(job)s, w.row_no, %(tier)s, 0, 0, 0, a.answered_at, a.cost_nanousd,
+           {_WITH_WORD}
+      FROM unnest(%(rows)s::integer[], %(from_jobs)s::integer[], %(from_rows)s::integer[],
+                  %(from_tiers)s::smallint[], %(passed)s::boolean[], %(gold)s::boolean[], %(errors)s::text[])
+        AS w(row_no, from_job, from_row, from_tier, is_passed, is_gold, said)
+     CROSS JOIN LATERAL (
+               SELECT o.* FROM cascade_store.answer o
+                WHERE {_THAT_ANSWER.format(job="w.from_job", row="w.from_row", tier="w.from_tier")}) a
+    ON CONFLICT DO NOTHING
+    RETURNING row_no, saved_nanousd
+), counted AS (
+    SELECT count(*) AS answers, coalesce(sum(n.saved_nanousd), 0)::bigint AS saved_nanousd,
+           count(*) FILTER (WHERE NOT EXISTS (
+               SELECT FROM cascade_store.answer o
+                WHERE o.job_id = %(job)s AND o.row_no = n.row_no)) AS first_answers
+      FROM taken n
 ), by_tier AS (
     UPDATE cascade_store.job_tier t
-       SET answers = n.answers, cached = n.answers, first_answers = n.first_answers
-      FROM (SELECT tier_no, count(*) AS answers, count(*) FILTER (WHERE is_first) AS first_answers
-              FROM taken GROUP BY tier_no) n
-     WHERE t.job_id = %(job)s AND t.tier_no = n.tier_no
+       SET answers = t.answers + n.answers, cached = t.cached + n.answers,
+           first_answers = t.first_answers + n.first_answers
+      FROM counted n WHERE t.job_id = %(job)s AND t.tier_no = %(tier)s
 )
-UPDATE cascade_store.job SET saved_nanousd = (SELECT sum(saved_nanousd)::bigint FROM taken)
- WHERE job_id = %(job)s
-"""
+UPDATE cascade_store.job j SET saved_nanousd = j.saved_nanousd + n.saved_nanousd
+  FROM counted n WHERE j.job_id = %(job)s
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +134,16 @@ class _Sources:
     keys: list[int]
 
 
-def take_earlier_answers(raw: Raw, job_id: int, spec: JobSpec, *, days: float) -> int:
+def take_earlier_answers(
+    raw: Raw, job_id: int, spec: JobSpec, *, days: float, rows: range | None = None
+) -> int:
     """Give a job that is being stored what earlier ones bought for it.
 
     Args:
-        raw: Holds the transaction that stores the job; rows, followers and fingerprints are stored already.
+        raw: Holds the transaction that stores the rows; followers and fingerprints are stored already. Once
+            others can see the job, it has the job and its balance locked, in this order.
         days: How old an answer may be.
+        rows: Look for these rows only; None: for all that it was not decided to ask.
 
     Returns:
         How many answers there were.
@@ -139,12 +151,10 @@ def take_earlier_answers(raw: Raw, job_id: int, spec: JobSpec, *, days: float) -
     judge: Judge | None = None
     taken = 0
     for sources in _sources(raw, job_id, days):
-        for block in _found(raw, job_id, sources, days):
+        for block in _found(raw, job_id, sources, days, rows or _ALL_ROWS):
             judge = judge or make_judge(spec.output, spec.check, check_path=spec.check_path)
             _take(raw, job_id, sources, judge, block)
             taken += len(block)
-    if taken:
-        raw.execute(_COUNT, {"job": job_id})
     return taken
 
 
@@ -162,7 +172,7 @@ def _sources(raw: Raw, job_id: int, days: float) -> list[_Sources]:
 
 
 def _found(
-    raw: Raw, job_id: int, sources: _Sources, days: float
+    raw: Raw, job_id: int, sources: _Sources, days: float, rows: range
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
     with raw.cursor(name="earlier_answers") as cursor:
         # Tables that were just made have no statistics, and a loop over pairs of rows has no end.
@@ -177,6 +187,8 @@ def _found(
                 "keys": sources.keys,
                 "unusable": list(_UNUSABLE),
                 "days": days,
+                "from_row": rows.start,
+                "to_row": rows.stop,
             },
         )
         raw.execute("SET LOCAL enable_nestloop = on")

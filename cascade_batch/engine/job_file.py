@@ -58,6 +58,9 @@ class JobFile(BaseModel):
     cache: bool = True
     """Answers that were bought are not bought again: rows that ask the same are asked once, and what earlier
     jobs asked in the same words is taken over. `false` asks every row."""
+    start_early: bool = False
+    """Begin to draft while the data is still being read. A mistake further down is then found after money was
+    spent: the job is cancelled, its answers are kept, and the next job takes them over."""
     notify: Annotated[
         Any,
         WithJsonSchema(

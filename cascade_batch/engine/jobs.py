@@ -29,6 +29,7 @@ class Job:
         planned_calls: Calls made until the last time that it was planned; None: whatever that plan could
             not afford is worth another try.
         deleting: Its tables are being dropped: nothing but that may be done to it any more.
+        reading: Not all of its data set is stored yet; of a job that is over, that it never was.
     """
 
     job_id: int
@@ -42,6 +43,7 @@ class Job:
     plan_generation: int
     planned_calls: int | None
     deleting: bool = False
+    reading: bool = False
 
 
 def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job:
@@ -92,6 +94,21 @@ def require_kept(job: Job) -> Job:
     return job
 
 
+def require_whole(job: Job) -> Job:
+    """Refuse to go on with a job that is over and holds a part of its data set only.
+
+    Raises:
+        UsageError: It does.
+    """
+    if job.reading and job.state in (JobState.CANCELLED, JobState.FAILED):
+        raise UsageError(
+            f"Job {job.name!r} is {job.state} and holds only the first {job.rows_total:,} rows of its data"
+            " set: it ended while that was being read.",
+            hint="Submit the data again under another name: what this job bought is taken over at no cost.",
+        )
+    return job
+
+
 def _job(row: Any) -> Job:
     return Job(
         job_id=row.job_id,
@@ -105,6 +122,7 @@ def _job(row: Any) -> Job:
         plan_generation=row.plan_generation,
         planned_calls=row.planned_calls,
         deleting=row.deleting,
+        reading=row.reading,
     )
 
 

@@ -32,7 +32,7 @@ SELECT t.name, t.answers - t.cached + t.verdicts + t.refused_rows AS done,
  ORDER BY t.tier_no
 """
 _PLAN = """
-SELECT plan_below, plan_failures,
+SELECT plan_below, plan_failures, reading,
        extract(epoch FROM plan_not_before - clock_timestamp())::float AS rests_s
   FROM cascade_store.job WHERE job_id = :job
 """
@@ -131,6 +131,8 @@ def _tier(row: Any) -> TierOutlook:
 
 def _next_step(waves: int, tiers: Iterable[Any], plan: Any) -> str:
     open_chunks = sum(tier["open_chunks"] for tier in tiers)
+    if plan["reading"]:
+        return "drafts what is read; the planner follows when all is"
     if not open_chunks:
         if plan["plan_failures"]:
             return f"the planner failed {plan['plan_failures']:,} times, and is called again"

@@ -21,6 +21,8 @@ from cascade_batch.domain.tier import Tier
 from cascade_batch.providers import Providers
 
 KEY_BYTES = 16
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number: multiplying by it keeps different numbers different."""
 
 Rows = NDArray[np.int64]
 
@@ -71,6 +73,13 @@ class SameRows:
             self._keys += blake2b(whole, digest_size=KEY_BYTES).digest()
         self._rows += 1
 
+    def keys_of(self, rows: range) -> NDArray[np.uint64]:
+        """[rows] their keys, folded to 64 bits; may be asked for while others are added."""
+        part = bytes(self._keys[rows.start * KEY_BYTES : rows.stop * KEY_BYTES])
+        halves = np.frombuffer(part, dtype="<u8").reshape(-1, 2)
+        # One half of the keys of rows that are like no other is the same in all of them.
+        return np.asarray(halves[:, 0] ^ (halves[:, 1] * _ODD))
+
     def find(self) -> tuple[Rows, Rows]:
         """Rows that are the same as an earlier one, in ascending order, and for each the first such row."""
         keys = np.frombuffer(self._keys, dtype=[("high", "<u8"), ("low", "<u8")])
@@ -91,3 +100,25 @@ class SameRows:
         follower = rows[~is_first]
         by_place = np.argsort(follower)
         return follower[by_place], leader[~is_first][by_place]
+
+
+class SeenKeys:
+    """Which keys came before, while they stream by: 8 bytes a key, in sorted runs that are merged as they
+    grow, so that a key is moved as often as the number of keys can be halved."""
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.uint64]] = []
+
+    def are_new(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """[K] which of the keys are seen for the first time; all of them are known from now on."""
+        run, places = np.unique(keys, return_index=True)
+        is_new = np.zeros(len(keys), np.bool_)
+        is_new[places] = True
+        for known in self._runs:
+            at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            is_new &= known[at] != keys
+        while self._runs and len(self._runs[-1]) <= len(run):
+            run = np.union1d(self._runs.pop(), run)
+        if run.size:
+            self._runs.append(run)
+        return is_new

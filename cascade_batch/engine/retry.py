@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
 from cascade_batch.engine.control import go_on
-from cascade_batch.engine.jobs import Job, find_job, job_to_change, require_kept
+from cascade_batch.engine.jobs import Job, find_job, job_to_change, require_kept, require_whole
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.engine.sweep import publish_ready
 from cascade_batch.errors import UsageError
@@ -128,7 +128,7 @@ def retry_failed(
             return Retried(0, 0)
         # Before the job is locked, in the order of a planner that is just finishing it.
         connection.execute(sa.text(_PENDING), key)
-        job = job_to_change(connection, name)
+        job = require_whole(job_to_change(connection, name))
         _require_no_others(connection, job)
         # As in a worker's turn: the balance comes before the tiers.
         read_balance(connection, job_id, lock=True)

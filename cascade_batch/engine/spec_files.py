@@ -52,6 +52,7 @@ class JobOptions:
         output: What `output:` of a job file takes, as YAML text, as `@FILE`, or as parsed.
         limit: Take this many rows from the start of the data only.
         skip_bad: Leave out records that can't be used, instead of refusing the data set.
+        start_early: Begin to draft while the data is still being read.
     """
 
     data: str | None = None
@@ -72,6 +73,7 @@ class JobOptions:
     chunk_rows: int | None = None
     limit: int | None = None
     skip_bad: bool | None = None
+    start_early: bool | None = None
     cache: bool | None = None
     """False: every row is asked, whatever was answered before."""
     notify: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None
@@ -92,6 +94,7 @@ class JobRequest:
         has_budget: A budget was given; False only where it may be left out.
         limit: Rows to take from the start of the data; None: all.
         skip_bad: Leave out records that can't be used.
+        start_early: Begin to draft while the data is still being read.
         warnings: What looks wrong but may be meant, a complete sentence each.
     """
 
@@ -101,6 +104,7 @@ class JobRequest:
     has_budget: bool = True
     limit: int | None = None
     skip_bad: bool = False
+    start_early: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -198,6 +202,7 @@ class _Reader:
             has_budget=budget is not None,
             limit=self._given("limit"),
             skip_bad=self._given("skip_bad"),
+            start_early=self._given("start_early"),
             warnings=(
                 *order_warnings(tiers),
                 *self._check_warnings(spec),

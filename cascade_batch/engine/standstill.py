@@ -30,7 +30,7 @@ SELECT tier_name, count(*) FILTER (WHERE state = 'leased') AS leased,
   FROM cascade_store.chunk WHERE job_id = :job AND state <> 'done'
  GROUP BY tier_name ORDER BY tier_name
 """
-_PLANNING = "SELECT plan_failures FROM cascade_store.job WHERE job_id = :job"
+_PLANNING = "SELECT plan_failures, reading FROM cascade_store.job WHERE job_id = :job"
 
 
 def standstill_of(connection: sa.Connection, job_id: int) -> dict[str, Any] | None:
@@ -54,9 +54,11 @@ def standstill_of(connection: sa.Connection, job_id: int) -> dict[str, Any] | No
     for tier in chunks:
         reasons += _of_tier(tier)
     if not chunks:
-        failures = connection.execute(sa.text(_PLANNING), job).scalar_one()
+        failures, reading = connection.execute(sa.text(_PLANNING), job).one()
         reasons.append(
-            f"the planner failed {failures} times and is called again: see its worker's log"
+            "its data set is being read: the next rows have not come yet"
+            if reading
+            else f"the planner failed {failures} times and is called again: see its worker's log"
             if failures
             else "the next wave is to be planned: that needs a worker for control"
             " (cascade-batch worker --control)"

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import orjson
-import psycopg
 import sqlalchemy as sa
-from psycopg import sql
 from sqlalchemy.exc import IntegrityError
 
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.engine.earlier_answers import take_earlier_answers
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.followers import store_followers
+from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, row_lines
 from cascade_batch.engine.job_view import standing_of
 from cascade_batch.engine.jobs import find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
@@ -33,12 +31,9 @@ from cascade_batch.store.partitions import attach_partitions, create_loading_tab
 from cascade_batch.store.result_view import create_result_view
 from cascade_batch.store.tables import JOB, JOB_TIER
 
-Raw = psycopg.Connection[tuple[object, ...]]
-
 PLAN_AT_ONCE_ROWS = 50_000
 """Rows up to which the first wave is planned, in a moment, before the job can be seen. A larger job is left
 to the planner's process, which has to read all of it anyway, and has the memory for it."""
-_COPY_BLOCK_BYTES = 1 << 18
 _STILL_NEEDED = """
 SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
   FROM cascade_store.row r
@@ -60,18 +55,6 @@ class Submission:
     notices: list[ChunkNotice]
 
 
-@dataclass(slots=True)
-class _Ingest:
-    """What is learnt of the rows while they stream by."""
-
-    rows: int = 0
-    cheapest_nanousd: int = 0
-    affordable_rows: int = 0
-    columns: dict[str, str] = field(default_factory=dict)
-    strata: dict[bytes, int] = field(default_factory=dict)
-    same: SameRows = field(default_factory=SameRows)
-
-
 def submit_job(
     engine: sa.Engine, spec: JobSpec, read: Reader, *, planner: Planner = PLANNER
 ) -> Submission:
@@ -87,51 +70,80 @@ def submit_job(
         DataError: A row can't be asked; names file and line.
     """
     with engine.begin() as connection:
-        job_id = _insert_job(connection, spec)
+        job_id = insert_job(connection, spec)
         raw = raw_connection(connection)
         create_loading_table(raw, job_id)
-        ingest = _Ingest()
+        ingest = Ingest()
         bounds = RowBounds(spec)
-        _copy_rows(raw, job_id, _lines(spec, job_id, read, ingest, bounds))
-        if ingest.rows == 0:
-            raise DataError("there is not a single usable row", source=spec.data)
-        require_columns(spec, ingest.columns)
-        attach_partitions(raw, job_id)
-        minimum_nanousd = ingest.cheapest_nanousd
-        saves = spec.cache and _save(raw, job_id, spec, ingest, bounds)
-        if saves:
-            minimum_nanousd = _still_needed(raw, job_id)
-        require_budget(
-            spec,
-            rows=ingest.rows,
-            minimum_nanousd=minimum_nanousd,
-            # Which of the rows can be afforded is not known where some of them cost nothing.
-            affordable_rows=0 if saves else ingest.affordable_rows,
-        )
-        spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
-        connection.execute(
-            sa.update(JOB)
-            .where(JOB.c.job_id == job_id)
-            .values(rows_total=ingest.rows, **_stored(spec))
-        )
-        create_result_view(
-            raw,
-            job_id=job_id,
-            name=spec.name,
-            columns=ingest.columns,
-            json_schema=spec.output.json_schema,
-        )
-        open_account(
-            connection,
-            job_id=job_id,
-            budget_nanousd=spec.budget_nanousd,
-            ring_fence_nanousd=minimum_nanousd,
-        )
-        notices = []
-        if ingest.rows <= PLAN_AT_ONCE_ROWS:
-            notices = _release_first_wave(connection, spec, planner, taken=saves)
-        notify_jobs_changed(connection)
+        copy_rows(raw, job_id, row_lines(spec, job_id, read, ingest, bounds), is_new_table=True)
+        return open_job(connection, job_id, spec, ingest, bounds, planner)
+
+
+def open_job(
+    connection: sa.Connection,
+    job_id: int,
+    spec: JobSpec,
+    ingest: Ingest,
+    bounds: RowBounds,
+    planner: Planner,
+) -> Submission:
+    """Make a job of rows that were all loaded; for the rest, see `submit_job`."""
+    raw = raw_connection(connection)
+    if ingest.rows == 0:
+        raise DataError("there is not a single usable row", source=spec.data)
+    require_columns(spec, ingest.columns)
+    attach_partitions(raw, job_id)
+    minimum_nanousd = ingest.cheapest_nanousd
+    saves = False
+    if spec.cache:
+        store_keys(raw, job_id, bounds)
+        saves = save(raw, job_id, spec, ingest)
+    if saves:
+        minimum_nanousd = _still_needed(raw, job_id)
+    require_budget(
+        spec,
+        rows=ingest.rows,
+        minimum_nanousd=minimum_nanousd,
+        # Which of the rows can be afforded is not known where some of them cost nothing.
+        affordable_rows=0 if saves else ingest.affordable_rows,
+    )
+    spec = describe(connection, job_id, spec, ingest.columns, rows=ingest.rows)
+    open_account(
+        connection,
+        job_id=job_id,
+        budget_nanousd=spec.budget_nanousd,
+        ring_fence_nanousd=minimum_nanousd,
+    )
+    notices = []
+    if ingest.rows <= PLAN_AT_ONCE_ROWS:
+        notices = _release_first_wave(connection, spec, planner, taken=saves)
+    notify_jobs_changed(connection)
     return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices)
+
+
+def describe(
+    connection: sa.Connection, job_id: int, spec: JobSpec, columns: Mapping[str, str], *, rows: int
+) -> JobSpec:
+    """Store how many rows there are, and their columns, and make the job's view of them.
+
+    Args:
+        columns: Input column -> its JSON type over all rows.
+
+    Returns:
+        The specification with its columns.
+    """
+    spec = spec.model_copy(update={"columns": tuple(columns)})
+    connection.execute(
+        sa.update(JOB).where(JOB.c.job_id == job_id).values(rows_total=rows, **_stored(spec))
+    )
+    create_result_view(
+        raw_connection(connection),
+        job_id=job_id,
+        name=spec.name,
+        columns=columns,
+        json_schema=spec.output.json_schema,
+    )
+    return spec
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
@@ -140,7 +152,12 @@ def _stored(spec: JobSpec) -> dict[str, object]:
     return {"spec": stored, "spec_as_written": stored}
 
 
-def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
+def insert_job(connection: sa.Connection, spec: JobSpec) -> int:
+    """Store a job without its rows.
+
+    Raises:
+        JobExistsError: The name is taken.
+    """
     insert = sa.insert(JOB).values(name=spec.name, **_stored(spec)).returning(JOB.c.job_id)
     try:
         job_id: int = connection.execute(insert).scalar_one()
@@ -160,11 +177,8 @@ def _insert_job(connection: sa.Connection, spec: JobSpec) -> int:
     return job_id
 
 
-def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: _Ingest, bounds: RowBounds) -> bool:
-    """Find what need not be bought; whether there is anything."""
-    followers, leaders = ingest.same.find()
-    ingest.same = SameRows()
-    store_followers(raw, job_id, followers, leaders)
+def store_keys(raw: Raw, job_id: int, bounds: RowBounds) -> None:
+    """Store by what the answers of each tier can be found again."""
     for tier_no, (key_no, print_) in enumerate(
         zip(bounds.key_no, bounds.fingerprints(), strict=True)
     ):
@@ -173,6 +187,13 @@ def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: _Ingest, bounds: RowBoun
             " WHERE job_id = %s AND tier_no = %s",
             [key_no, print_, job_id, tier_no],
         )
+
+
+def save(raw: Raw, job_id: int, spec: JobSpec, ingest: Ingest) -> bool:
+    """Find what need not be bought; whether there is anything."""
+    followers, leaders = ingest.same.find()
+    ingest.same = SameRows()
+    store_followers(raw, job_id, followers, leaders)
     taken = take_earlier_answers(raw, job_id, spec, days=settings().cache_days)
     return bool(followers.size or taken)
 
@@ -181,103 +202,6 @@ def _still_needed(raw: Raw, job_id: int) -> int:
     """Worst cases, each on its cheapest tier, of the rows that have to be asked."""
     found = raw.execute(_STILL_NEEDED, {"job": job_id}).fetchone()
     return int(str(found[0])) if found else 0
-
-
-def _copy_rows(
-    raw: psycopg.Connection[tuple[object, ...]], job_id: int, lines: Iterator[bytes]
-) -> None:
-    # FREEZE: the table was made in this transaction, so nobody can see its rows before the commit,
-    # and a later vacuum need not write each page once more.
-    statement = sql.SQL(
-        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input, input_bytes, stratum,"
-        " request_key)"
-        " FROM STDIN (FREEZE)"
-    ).format(sql.Identifier("cascade_store", f"row_{job_id}"))
-    with raw.cursor() as cursor, cursor.copy(statement) as copy:
-        block: list[bytes] = []
-        size = 0
-        for line in lines:
-            block.append(line)
-            size += len(line)
-            if size >= _COPY_BLOCK_BYTES:
-                copy.write(b"".join(block))
-                block.clear()
-                size = 0
-        copy.write(b"".join(block))
-
-
-def _lines(
-    spec: JobSpec, job_id: int, read: Reader, ingest: _Ingest, bounds: RowBounds
-) -> Iterator[bytes]:
-    prefix = b"%d\t" % job_id
-    form: list[object] = []
-    for record in read(check=bounds.check):
-        worst = bounds.worst_nanousd
-        cheapest = min(worst)
-        ingest.cheapest_nanousd += cheapest
-        if ingest.cheapest_nanousd <= spec.budget_nanousd:
-            ingest.affordable_rows = ingest.rows + 1
-        # Most records have the columns of the one before, of the same types.
-        if (form_now := [*record.fields, *map(type, record.fields.values())]) != form:
-            _note_columns(ingest.columns, record.fields)
-            form = form_now
-        custom_id = record.custom_id if record.custom_id is not None else str(ingest.rows)
-        gold = record.fields.get(spec.gold) if spec.gold else None
-        stratum = 0
-        if spec.strata is not None:
-            group = orjson.dumps(record.fields.get(spec.strata), option=orjson.OPT_SORT_KEYS)
-            stratum = ingest.strata.setdefault(group, len(ingest.strata))
-        right = None if gold is None else _as_text(gold).encode()
-        key = bounds.request_key
-        if spec.cache:
-            ingest.same.add(key, right, stratum)
-        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\t%d\t%d\t%s\n" % (
-            ingest.rows,
-            record.line_no,
-            _escape(custom_id.encode()),
-            rb"\N" if right is None else _escape(right),
-            ",".join(map(str, worst)).encode(),
-            orjson.dumps(record.fields).replace(b"\\", b"\\\\"),
-            bounds.body_bytes[0],
-            stratum,
-            rb"\\x" + key.hex().encode() if key else rb"\N",
-        )
-        ingest.rows += 1
-    for column, kind in ingest.columns.items():
-        if kind == "null":
-            ingest.columns[column] = "string"
-
-
-def _note_columns(kinds: dict[str, str], fields: dict[str, object]) -> None:
-    for column, value in fields.items():
-        kind = _JSON_KIND.get(type(value), "json")
-        known = kinds.get(column)
-        if known is None or known == "null":
-            kinds[column] = kind
-        elif kind not in (known, "null"):
-            kinds[column] = "json"
-
-
-_JSON_KIND = {
-    str: "string",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    type(None): "null",
-}
-
-
-def _as_text(gold: object) -> str:
-    return gold if isinstance(gold, str) else orjson.dumps(gold).decode()
-
-
-def _escape(text: bytes) -> bytes:
-    return (
-        text.replace(b"\\", b"\\\\")
-        .replace(b"\t", b"\\t")
-        .replace(b"\n", b"\\n")
-        .replace(b"\r", b"\\r")
-    )
 
 
 def _release_first_wave(

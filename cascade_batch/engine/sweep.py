@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from cascade_batch.engine.chunks import notice, spread
 from cascade_batch.engine.due import DUE
 from cascade_batch.engine.followers import follow_after_the_end
+from cascade_batch.engine.half_read import end_abandoned
 from cascade_batch.engine.ports import ChunkNotice, Publisher
 from cascade_batch.errors import ServiceUnreachableError
 from cascade_batch.ledger import EXPIRE_LEASES
@@ -146,6 +147,9 @@ def sweep_once(engine: sa.Engine, publisher: Publisher, *, frees: bool = True) -
             ).scalar_one()
     if freed:
         logger.warning("%d leases had run out; what they had reserved is at risk", freed)
+    with engine.begin() as connection:
+        for job in end_abandoned(connection):
+            logger.warning("job %s is cancelled: nobody reads its data set any more", job)
     publish_ready(engine, publisher)
     with engine.begin() as connection:
         due = connection.execute(sa.text(_DUE_JOBS), {"again_s": PLAN_AGAIN_S}).scalars().all()

@@ -73,6 +73,7 @@ JOB = sa.Table(
     sa.Column("followed_at", _TIME),
     sa.Column("deleting", sa.Boolean, nullable=False, server_default="false"),
     sa.Column("rows_unfit", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reading", sa.Boolean, nullable=False, server_default="false"),
     sa.UniqueConstraint("name", name="job_name_key"),
 )
 

@@ -1,0 +1,53 @@
+"""Jobs that are being read while their first rows are drafted, and whose reader gives up or is gone."""
+
+from __future__ import annotations
+
+import shlex
+
+import sqlalchemy as sa
+
+from cascade_batch.domain.job import JobState
+from cascade_batch.engine.jobs import find_job, set_state
+
+READERS = 0x63617272
+"""Advisory lock, with the job's number, of the session that reads a job's data set."""
+OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
+_BEING_READ = """
+SELECT job_id, name FROM cascade_store.job
+ WHERE reading AND state IN ('queued', 'running', 'paused') ORDER BY job_id
+"""
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(:space, :job)"
+
+
+def cancel_unread(connection: sa.Connection, job_id: int, name: str, why: str) -> bool:
+    """Cancel a job whose data set will not be read to its end.
+
+    Returns:
+        Whether it was still being read.
+    """
+    job = find_job(connection, name, lock=True)
+    if job.job_id != job_id or not job.reading or job.state in OVER:
+        return False
+    shown = shlex.quote(name)
+    reason = (
+        f"Reading its data set ended after {job.rows_total:,} rows: {why.rstrip('.')}. Submit the data again"
+        f" under another name: what this job bought is taken over (cascade-batch results {shown} shows it)."
+    )
+    set_state(connection, job.job_id, JobState.CANCELLED, reason=reason)
+    return True
+
+
+def end_abandoned(connection: sa.Connection) -> list[str]:
+    """Cancel jobs whose reader is gone; for the sweeper.
+
+    Returns:
+        Their names.
+    """
+    ended = []
+    for job_id, name in connection.execute(sa.text(_BEING_READ)).all():
+        key = {"space": READERS, "job": job_id}
+        if connection.execute(sa.text(_TRY_LOCK), key).scalar_one() and cancel_unread(
+            connection, job_id, name, "its submitter was killed, or cut off from the database"
+        ):
+            ended.append(name)
+    return ended

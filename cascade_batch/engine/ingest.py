@@ -1,0 +1,140 @@
+"""From records to the rows of a job's table: bounds, ids, columns and keys on the way, then a COPY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.engine.request_keys import SameRows
+from cascade_batch.engine.row_bounds import Reader, RowBounds
+
+Raw = psycopg.Connection[tuple[object, ...]]
+
+_COPY_BLOCK_BYTES = 1 << 18
+_JSON_KIND = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+@dataclass(slots=True)
+class Ingest:
+    """What is learnt of the rows while they stream by.
+
+    Attributes:
+        rows: How many there were.
+        cheapest_nanousd: Sum of their worst cases, each on the tier that is cheapest for it.
+        affordable_rows: Rows from the start that the budget covers.
+        columns: Input column -> its JSON type over all rows.
+        strata: Groups of rows, by number.
+        same: Finds rows that ask the same.
+    """
+
+    rows: int = 0
+    cheapest_nanousd: int = 0
+    affordable_rows: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    strata: dict[bytes, int] = field(default_factory=dict)
+    same: SameRows = field(default_factory=SameRows)
+
+
+def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bool) -> None:
+    """Load lines of `row_lines` into the job's table.
+
+    Args:
+        is_new_table: The table was made in this transaction, so that nobody can see its rows before the
+            commit: they are frozen at once, and a later vacuum need not write each page once more.
+    """
+    statement = sql.SQL(
+        "COPY {} (job_id, row_no, line_no, custom_id, gold, worst_nanousd, input, input_bytes, stratum,"
+        " request_key)"
+        " FROM STDIN{}"
+    ).format(
+        sql.Identifier("cascade_store", f"row_{job_id}"),
+        sql.SQL(" (FREEZE)" if is_new_table else ""),
+    )
+    with raw.cursor() as cursor, cursor.copy(statement) as copy:
+        block: list[bytes] = []
+        size = 0
+        for line in lines:
+            block.append(line)
+            size += len(line)
+            if size >= _COPY_BLOCK_BYTES:
+                copy.write(b"".join(block))
+                block.clear()
+                size = 0
+        copy.write(b"".join(block))
+
+
+def row_lines(
+    spec: JobSpec, job_id: int, read: Reader, ingest: Ingest, bounds: RowBounds
+) -> Iterator[bytes]:
+    """Read a data set as lines of a COPY. When one is given, `bounds` holds what its row can cost."""
+    prefix = b"%d\t" % job_id
+    form: list[object] = []
+    for record in read(check=bounds.check):
+        worst = bounds.worst_nanousd
+        cheapest = min(worst)
+        ingest.cheapest_nanousd += cheapest
+        if ingest.cheapest_nanousd <= spec.budget_nanousd:
+            ingest.affordable_rows = ingest.rows + 1
+        # Most records have the columns of the one before, of the same types.
+        if (form_now := [*record.fields, *map(type, record.fields.values())]) != form:
+            _note_columns(ingest.columns, record.fields)
+            form = form_now
+        custom_id = record.custom_id if record.custom_id is not None else str(ingest.rows)
+        gold = record.fields.get(spec.gold) if spec.gold else None
+        stratum = 0
+        if spec.strata is not None:
+            group = orjson.dumps(record.fields.get(spec.strata), option=orjson.OPT_SORT_KEYS)
+            stratum = ingest.strata.setdefault(group, len(ingest.strata))
+        right = None if gold is None else _as_text(gold).encode()
+        key = bounds.request_key
+        if spec.cache:
+            ingest.same.add(key, right, stratum)
+        yield prefix + b"%d\t%d\t%s\t%s\t{%s}\t%s\t%d\t%d\t%s\n" % (
+            ingest.rows,
+            record.line_no,
+            _escape(custom_id.encode()),
+            rb"\N" if right is None else _escape(right),
+            ",".join(map(str, worst)).encode(),
+            orjson.dumps(record.fields).replace(b"\\", b"\\\\"),
+            bounds.body_bytes[0],
+            stratum,
+            rb"\\x" + key.hex().encode() if key else rb"\N",
+        )
+        ingest.rows += 1
+    for column, kind in ingest.columns.items():
+        if kind == "null":
+            ingest.columns[column] = "string"
+
+
+def _note_columns(kinds: dict[str, str], fields: dict[str, object]) -> None:
+    for column, value in fields.items():
+        kind = _JSON_KIND.get(type(value), "json")
+        known = kinds.get(column)
+        if known is None or known == "null":
+            kinds[column] = kind
+        elif kind not in (known, "null"):
+            kinds[column] = "json"
+
+
+def _as_text(gold: object) -> str:
+    return gold if isinstance(gold, str) else orjson.dumps(gold).decode()
+
+
+def _escape(text: bytes) -> bytes:
+    return (
+        text.replace(b"\\", b"\\\\")
+        .replace(b"\t", b"\\t")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+    )

@@ -1,0 +1,348 @@
+"""Drafting while the data set is still being read: what is bought then, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.row import Record
+from cascade_batch.domain.tier import Tier
+from cascade_batch.engine import batches, control, early_start
+from cascade_batch.engine.early_start import submit_early
+from cascade_batch.engine.plan import plan_job
+from cascade_batch.engine.retry import retry_failed
+from cascade_batch.engine.submit import Submission
+from cascade_batch.engine.sweep import sweep_once
+from cascade_batch.errors import BudgetError, DataError, UsageError
+from cascade_batch.store.engine import make_engine
+from tests.integration.engine.bench import Bench, Messages, provider, until
+
+
+def bad_line() -> DataError:
+    return DataError("the line is no JSON", source="data.jsonl", line_no=7)
+
+
+@pytest.fixture(autouse=True)
+def _hasty(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "BATCH_S", 0.02)
+    bench.execute("UPDATE cascade_store.job_tier SET fingerprint = NULL")
+
+
+def spec_of(name: str, tiers: list[Tier], **more: Any) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "name": name,
+            "data": "data.jsonl",
+            "budget_nanousd": 10**12,
+            "prompt": "{{ text }}",
+            "policy": "confidence",
+            "tiers": tuple(tiers),
+            **more,
+        }
+    )
+
+
+class Pipe:
+    """A data set that somebody makes while it is read."""
+
+    def __init__(self, bench: Bench, spec: JobSpec) -> None:
+        self._rows: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
+        self.bench = bench
+        self.job = spec.name
+        self.submission: asyncio.Task[Submission] = asyncio.ensure_future(
+            asyncio.to_thread(submit_early, bench.engine, spec, self._read, bench.messages)
+        )
+
+    def _read(self, *, check: Callable[[Record], None]) -> Iterator[Record]:
+        line_no = 0
+        while (item := self._rows.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            line_no += 1
+            record = Record(custom_id=None, line_no=line_no, fields=item)
+            check(record)
+            yield record
+
+    def put(self, *texts: str, **more: Any) -> None:
+        for text in texts:
+            self._rows.put({"text": text, **more})
+
+    def fail(self, error: Exception) -> None:
+        self._rows.put(error)
+
+    def end(self) -> None:
+        self._rows.put(None)
+
+    async def stored(self, rows: int) -> None:
+        """Until so many rows can be seen."""
+        count = "SELECT coalesce(max(rows_total), 0) FROM cascade_store.job WHERE name = :job"
+        await until(lambda: self.submission.done() or self.bench.one(count, job=self.job) >= rows)
+        if self.submission.done():
+            self.submission.result()
+
+
+async def test_rows_are_answered_before_the_next_ones_are_there(bench: Bench):
+    async with provider(small=True, large=True) as served:
+        tiers = [bench.tier(served, "small"), bench.tier(served, "large")]
+        pipe = Pipe(bench, spec_of("as it comes", tiers, check="regex:never"))
+        async with bench.worker(tiers) as worker:
+            pipe.put("one", "two", "three")
+            await pipe.stored(3)
+            await worker.drive()
+            status = bench.status("as it comes")
+            assert status["rows"]["answered"] == 3
+            assert "is being read" in status["reason"]
+            assert bench.one('SELECT count(answer) FROM results."as it comes"') == 3
+            assert not pipe.submission.done()
+            # The planner can't see the whole job yet, and stays away: nothing dear is bought.
+            sweep_once(bench.engine, bench.messages)
+            assert "as it comes" not in bench.messages.plans
+            assert plan_job(bench.engine, "as it comes", bench.messages) is None
+
+            pipe.put("four")
+            pipe.end()
+            submission = await pipe.submission
+            assert submission.rows == 4
+            assert bench.status("as it comes")["reason"] is None
+            await bench.finish("as it comes", worker)
+    status = bench.status("as it comes")
+    assert status["status"] == "finished"
+    assert status["rows"] == {"total": 4, "answered": 4, "failed": 0, "pending": 0, "unfunded": 0}
+    assert status["tiers"]["large"]["calls"] == 4
+    assert status["ring_fence_nanousd"] == 0
+    assert bench.audit("as it comes").is_ok
+    assert served.bill()["total_nanousd"] == status["spent_nanousd"]
+
+
+async def test_what_is_read_at_once_is_planned_as_a_whole(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "BATCH_S", 60.0)
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("in one go", tiers))
+    pipe.put("one", "two")
+    pipe.end()
+    submission = await pipe.submission
+    assert submission.notices
+    assert bench.one(
+        "SELECT NOT extra ? 'while_reading' FROM cascade_store.wave WHERE job_id = :job",
+        job=submission.job_id,
+    )
+
+
+async def test_rows_that_ask_the_same_are_asked_once_however_far_apart(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("echoes", tiers))
+        async with bench.worker(tiers) as worker:
+            pipe.put("a", "b", "a")
+            await pipe.stored(3)
+            await worker.drive()
+            pipe.put("b", "c", "a")
+            await pipe.stored(6)
+            await worker.drive()
+            pipe.end()
+            await pipe.submission
+            await bench.finish("echoes", worker)
+    status = bench.status("echoes")
+    assert (status["rows"]["answered"], status["rows_duplicate"]) == (6, 3)
+    assert status["tiers"]["small"]["calls"] == served.bill()["calls_total"] == 3
+    assert [result.answer for result in bench.results("echoes")] == ["a", "b", "a", "b", "c", "a"]
+    assert bench.audit("echoes").is_ok
+
+
+async def test_a_bad_line_cancels_the_job_and_the_next_takes_its_answers_over(bench: Bench):
+    refuses = [{"kind": "bad_request", "match": "nasty"}]
+    async with provider(small=True, faults=refuses) as served:
+        tiers = [bench.tier(served, "small")]
+        async with bench.worker(tiers) as worker:
+            pipe = Pipe(bench, spec_of("with a mistake", tiers))
+            pipe.put("one", "two", "nasty")
+            await pipe.stored(3)
+            await worker.drive()
+            pipe.fail(bad_line())
+            with pytest.raises(DataError, match=r"data\.jsonl:7") as found:
+                await pipe.submission
+            assert "taken over at no cost" in str(found.value.hint)
+            status = bench.status("with a mistake")
+            assert status["status"] == "cancelled"
+            assert "after 3 rows: data.jsonl:7: the line is no JSON." in status["reason"]
+            answers = [result.answer for result in bench.results("with a mistake")]
+            assert answers == ["one", "two"]
+            assert bench.audit("with a mistake").is_ok
+            for go_on in (control.resume_job, retry_failed):
+                with pytest.raises(UsageError, match="only the first 3 rows"):
+                    go_on(bench.engine, "with a mistake", bench.messages)
+
+            again = Pipe(bench, spec_of("mended", tiers))
+            again.put("one")
+            await again.stored(1)
+            again.put("two", "three")
+            again.end()
+            await again.submission
+            await bench.finish("mended", worker)
+    status = bench.status("mended")
+    assert status["rows"]["answered"] == served.bill()["calls_billed"] == 3
+    assert status["tiers"]["small"]["cached"] == 2
+    assert status["saved_nanousd"] == bench.status("with a mistake")["spent_nanousd"]
+    assert bench.audit("mended").is_ok
+
+
+async def test_a_mistake_in_the_first_moments_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "BATCH_S", 60.0)
+    pipe = Pipe(
+        bench, spec_of("never", [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")])
+    )
+    pipe.put("one")
+    pipe.fail(bad_line())
+    with pytest.raises(DataError) as found:
+        await pipe.submission
+    assert found.value.hint is None
+    assert bench.one("SELECT count(*) FROM cascade_store.job WHERE name = 'never'") == 0
+
+
+async def test_a_row_that_the_budget_does_not_cover_is_not_stored(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("measure", tiers))
+        pipe.put("x")
+        pipe.end()
+        worst = (await pipe.submission).worst_case_nanousd
+        bench.execute("UPDATE cascade_store.job_tier SET fingerprint = NULL")
+
+        pipe = Pipe(bench, spec_of("poor", tiers, budget_nanousd=3 * worst))
+        pipe.put("a", "b")
+        await pipe.stored(2)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+        # Answered for less than the worst case: what is left pays for more rows than were counted on.
+        pipe.put("c")
+        await pipe.stored(3)
+        pipe.put(*"defghijklmn")
+        with pytest.raises(BudgetError, match="covers the first 3 rows") as found:
+            await pipe.submission
+        assert "larger --budget" in str(found.value.hint)
+        status = bench.status("poor")
+        assert status["status"] == "cancelled"
+        assert status["rows"]["total"] == 3
+        assert status["spent_nanousd"] + status["ring_fence_nanousd"] <= 3 * worst
+
+
+async def test_a_job_that_is_cancelled_is_read_no_further(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("unwanted", tiers))
+    pipe.put("one")
+    await pipe.stored(1)
+    control.cancel_job(bench.engine, "unwanted")
+    # Although nothing comes down the pipe any more.
+    with pytest.raises(UsageError, match="was cancelled while its data set was being read"):
+        await pipe.submission
+    assert bench.status("unwanted")["reason"] == "cancelled by the user"
+    control.delete_job(bench.engine, "unwanted")
+
+
+async def test_a_paused_job_is_read_on_and_drafted_when_it_is_resumed(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("put off", tiers))
+        pipe.put("one")
+        await pipe.stored(1)
+        control.pause_job(bench.engine, "put off")
+        pipe.put("two")
+        await pipe.stored(2)
+        pipe.end()
+        await pipe.submission
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            assert served.bill()["calls_total"] == 0
+            control.resume_job(bench.engine, "put off", bench.messages)
+            await bench.finish("put off", worker)
+        assert bench.status("put off")["rows"]["answered"] == served.bill()["calls_total"] == 2
+
+
+async def test_no_more_is_released_than_keeps_workers_busy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(early_start, "AHEAD_ROWS", 2)
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("far ahead", tiers, chunk_rows=1))
+    released = "SELECT count(*) FROM cascade_store.decision WHERE job_id = :job"
+    for number in range(4):
+        pipe.put(f"row {number}")
+        await pipe.stored(number + 1)
+    pipe.end()
+    await pipe.submission
+    job_id = bench.job_id("far ahead")
+    assert bench.one(released, job=job_id) == 2
+    assert bench.status("far ahead")["rows"]["total"] == 4
+    bench.plan("far ahead")
+    assert bench.one(released, job=job_id) == 4
+
+
+async def test_columns_that_come_late_are_in_the_view_and_the_results(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("growing", tiers))
+    pipe.put("one", size=None)
+    await pipe.stored(1)
+    pipe.put("two", size=2, colour="red")
+    pipe.end()
+    await pipe.submission
+    found = bench.all('SELECT text, size, colour FROM results."growing" ORDER BY row_no')
+    assert found == [("one", None, None), ("two", 2, "red")]
+
+
+def _read_for_ever(database_url: str, spec: JobSpec) -> None:
+    def read(*, check: Callable[[Record], None]) -> Iterator[Record]:
+        record = Record(custom_id=None, line_no=1, fields={"text": "one"})
+        check(record)
+        yield record
+        threading.Event().wait()
+
+    submit_early(make_engine(database_url), spec, read, Messages())
+
+
+async def test_a_killed_submitter_is_noticed_and_no_living_one_is_taken_for_dead(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    spec = spec_of("orphan", tiers)
+    submitter = multiprocessing.get_context("spawn").Process(
+        target=_read_for_ever, args=(bench.database_url, spec)
+    )
+    submitter.start()
+    try:
+        count = "SELECT count(*) FROM cascade_store.job WHERE name = 'orphan'"
+        await until(lambda: bench.one(count) == 1)
+        sweep_once(bench.engine, bench.messages)
+        assert bench.state("orphan") == "queued"
+        os.kill(submitter.pid or 0, signal.SIGKILL)
+        submitter.join()
+
+        def swept() -> bool:
+            sweep_once(bench.engine, bench.messages)
+            return bench.state("orphan") == "cancelled"
+
+        await until(swept)
+    finally:
+        submitter.kill()
+    assert "ended after 1 rows: its submitter was killed" in bench.status("orphan")["reason"]
+    with pytest.raises(UsageError, match="only the first 1 rows"):
+        control.resume_job(bench.engine, "orphan", bench.messages)
+    control.delete_job(bench.engine, "orphan")
+
+
+def test_without_the_cache_nothing_starts_early(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    with pytest.raises(UsageError, match="Without the cache"):
+        submit_early(
+            bench.engine, spec_of("careless", tiers, cache=False), lambda **_: (), bench.messages
+        )
