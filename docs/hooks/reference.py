@@ -7,6 +7,7 @@ They are committed, so that they can be read in a checkout. A test says when one
 from __future__ import annotations
 
 import dataclasses
+import html
 import inspect
 import json
 import re
@@ -40,14 +41,15 @@ _OTHER_VARIABLES = {
 _COMMANDS_HEAD = """\
 # Commands
 
-`cascade-batch COMMAND --help` says the same. Data goes to standard output, everything else to standard error.
+All commands with their options, as `cascade-batch COMMAND --help` has them. Data goes to standard output,
+everything else to standard error.
 Every option has an environment variable; an option wins over its variable.
 """
 _SETTINGS_HEAD = """\
 # Settings
 
-From the environment. Without any of them, the embedded stack serves, in `CASCADE_HOME`. Options of commands
-have variables, too: [Commands](commands.md).
+What is set by environment variables. Without any of them, the embedded stack serves, in `CASCADE_HOME`.
+Options of commands have variables, too: [Commands](commands.md).
 
 | variable | | default |
 |---|---|---|"""
@@ -118,8 +120,15 @@ def _option(shown: str) -> str:
     """An option's names and its values; a list of these in words, for narrow columns to break between."""
     names, _, values = shown.partition(" [")
     if not values:
-        return f"`{shown}`"
+        return _code(shown)
     return f"`{names}` " + ", ".join(f"`{value}`" for value in values.removesuffix("]").split("|"))
+
+
+def _code(text: str) -> str:
+    """Code in a table. GitHub takes a bar for the end of a cell, also in code between backquotes."""
+    return (
+        f"<code>{html.escape(text).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+    )
 
 
 def _prose(text: str) -> str:
@@ -201,7 +210,7 @@ def settings_page() -> str:
         default = f"`{field.default}`" if is_given else ""
         if field.name == "home":
             default = "the platform's folder for a user's data"
-        text = " ".join(texts[field.name].split())
+        text = " ".join(texts[field.name].split()).replace("None:", "not set:")
         lines.append(f"| `CASCADE_{field.name.upper()}` | {_cell(text)} | {default} |")
     for name, text in _OTHER_VARIABLES.items():
         shown = ", ".join(f"`{part}`" if part != "…" else part for part in name.split(", "))
@@ -210,10 +219,11 @@ def settings_page() -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that can stand in a table: on one line, and without bars but in code."""
+    """A text that can stand in a table: on one line, and without bars."""
     parts = " ".join(text.split()).split("`")
     parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-    return "`".join(parts)
+    parts[1::2] = [_code(part) for part in parts[1::2]]
+    return "".join(parts)
 
 
 if __name__ == "__main__":

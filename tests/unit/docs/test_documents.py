@@ -165,6 +165,16 @@ def test_links_lead_somewhere_in_a_checkout(page: Path) -> None:
     assert not dead
 
 
+@_PAGES
+def test_tables_have_their_columns_on_github(page: Path) -> None:
+    prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", prose, re.M):
+        # A bar ends a cell there also between backquotes.
+        cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+        wrong = [line for line, n in zip(table.splitlines(), cells, strict=True) if n != cells[0]]
+        assert not wrong
+
+
 def pages_of(navigation: Any) -> list[str]:
     """The pages that a part of the navigation names, in its order."""
     if isinstance(navigation, str):
