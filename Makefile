@@ -8,6 +8,7 @@
 #   make lint       ruff (rules and formatting) and the direction of imports
 #   make types      mypy, strict
 #   make docs       the documentation, into build/site; fails at a link or a page that is not there
+#   make docs-reference  the pages of it that are made of the code: commands, files, settings, Python
 #   make schemas    the JSON schemas of job and tiers files, for editors
 #   make bench      what a call costs beyond the HTTP client itself
 #   make clean      remove what the targets made
@@ -140,6 +141,11 @@ docs: $(DOCS)
 $(DOCS): $(INSTALLED)
 	$(PIP_INSTALL) --group docs
 	@touch $@
+
+# The reference of commands, files, settings and Python, made of the code.
+.PHONY: docs-reference
+docs-reference: $(INSTALLED)
+	$(BIN)/python docs/hooks/reference.py
 
 # The reference of the public views, made of what the database says of them.
 .PHONY: docs-sql

@@ -105,6 +105,12 @@ def _explain(found: dict[str, Any]) -> None:
             "Too few answers are known to be right or wrong so far: these numbers are what is usual,"
             " and measure nothing of this job."
         )
+    else:
+        say(
+            "The job's own quality, in `status`, is the mean over the answers that it has. This is expected"
+            " of all rows, and follows the known right answers more closely than a single answer's quality"
+            " does: the two may differ a little."
+        )
     if found["policy"] != "auto":
         say(
             f"The job's policy is {found['policy']!r}; this is what the policy 'auto' would come to."

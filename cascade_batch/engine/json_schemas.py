@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from cascade_batch.domain.notify import NotifyTarget
+from cascade_batch.domain.notify import FROM_ENVIRONMENT, STATES, NotifyTarget
 from cascade_batch.domain.tier import FORBIDDEN_PARAMS, Tier
 from cascade_batch.engine.job_file import JobFile
 from cascade_batch.engine.tier_files import SET_BY_US
@@ -31,6 +31,18 @@ _TIERS = {
     "items": {"$ref": "#/$defs/Tier"},
     "description": "The tiers, cheap to dear.",
 }
+
+
+_CHECK = (
+    r"^\s*(exact|normali[sz]ed|choice|contains|numeric(:.+)?|json(:.+)?"
+    r"|regex:(.|\n)+|python:.+\..+|judge:.+)\s*$"
+)
+_DOLLARS = r"^\s*\$?[+]?(?=[.,_]*[0-9])[0-9,_]*\.?[0-9_,]*([eE][+-]?[0-9]+)?\s*$"
+_SERVER = "^https?://"
+_VARIABLE = "^[A-Za-z_][A-Za-z0-9_]*$"
+_RECEIVER = f"^(https?://|{FROM_ENVIRONMENT}[A-Za-z_])"
+_EVENT = f"^({'|'.join(STATES)}|([1-9][0-9]?|100) ?%)$"
+"""What mistakes an editor marks, beyond types: never less than the readers take."""
 
 
 def file_schema(name: SchemaName) -> dict[str, Any]:
@@ -56,6 +68,8 @@ def file_schema(name: SchemaName) -> dict[str, Any]:
         del body["title"]
         parts["Tiers"] = _TIERS
         _complete_output(parts["Output"])
+        _complete_job(body["properties"])
+        _complete_receiver(parts["NotifyTarget"]["properties"])
     return {**head, **body, "$defs": {key: parts[key] for key in sorted(_used(body, parts))}}
 
 
@@ -112,7 +126,28 @@ def _complete_tier(tier: dict[str, Any]) -> None:
     for name in SET_BY_US:
         del tier["properties"][name]
     tier["properties"]["params"]["propertyNames"] = {"not": {"enum": list(FORBIDDEN_PARAMS)}}
+    _text_of(tier["properties"]["base_url"])["pattern"] = _SERVER
+    _text_of(tier["properties"]["api_key_env"])["pattern"] = _VARIABLE
     tier["anyOf"] = [{"required": [key]} for key in ("model", "gguf", "function")]
+
+
+def _complete_job(fields: dict[str, Any]) -> None:
+    fields["budget"]["pattern"] = _DOLLARS
+    _text_of(fields["check"])["pattern"] = _CHECK
+    _text_of(fields["notify"])["pattern"] = _RECEIVER
+    (several,) = (part for part in fields["notify"]["anyOf"] if part.get("type") == "array")
+    _text_of(several["items"])["pattern"] = _RECEIVER
+
+
+def _complete_receiver(fields: dict[str, Any]) -> None:
+    fields["url"]["pattern"] = _RECEIVER
+    _text_of(fields["secret_env"])["pattern"] = _VARIABLE
+    fields["events"] |= {"items": {"type": "string", "pattern": _EVENT}, "minItems": 1}
+
+
+def _text_of(field: dict[str, Any]) -> dict[str, Any]:
+    """The part of a field that says what its texts are."""
+    return next(part for part in field["anyOf"] if part.get("type") == "string")
 
 
 def _complete_output(output: dict[str, Any]) -> None:

@@ -1,8 +1,13 @@
-"""Pages of the documentation that are made of the code, so that they are current by themselves."""
+"""The pages of the reference that are made of the code.
+
+They are committed, so that they can be read in a checkout. A test says when one is stale, and
+`make docs-reference` writes them anew.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import html
 import inspect
 import json
 import re
@@ -12,10 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+from docstrings import python_page, script_page
 
 from cascade_batch.cli.main import COMMANDS, cli
 from cascade_batch.engine.json_schemas import SchemaName, file_schema
@@ -36,54 +38,37 @@ _OTHER_VARIABLES = {
     "OPENAI_API_KEY, ANTHROPIC_API_KEY, …": """The providers' keys, by the names that tiers give in
         `api_key_env`. Needed where workers run.""",
 }
-_FROM_ELSEWHERE = re.compile(
-    r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>"
-)
 _COMMANDS_HEAD = """\
 # Commands
 
-`cascade-batch COMMAND --help` says the same. Data goes to standard output, everything else to standard error.
+All commands with their options, as `cascade-batch COMMAND --help` has them. Data goes to standard output,
+everything else to standard error.
 Every option has an environment variable; an option wins over its variable.
 """
 _SETTINGS_HEAD = """\
 # Settings
 
-From the environment. Without any of them, the embedded stack serves, in `CASCADE_HOME`. Options of commands
-have variables, too: [Commands](commands.md).
+What is set by environment variables. Without any of them, the embedded stack serves, in `CASCADE_HOME`.
+Options of commands have variables, too: [Commands](commands.md).
 
 | variable | | default |
 |---|---|---|"""
 _FILE_HEAD = """\
 {about} Have an editor complete and check it: [Editors](../editors.md). As JSON schema:
-[{kind}.json](../schemas/{kind}.json), or `cascade-batch schema {kind}`.
+[{kind}.json](../../cascade_batch/schemas/{kind}.json), or `cascade-batch schema {kind}`.
 """
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made, and those that stand elsewhere in the repository."""
-    made = {
-        "reference/commands.md": commands_page(),
-        "reference/job-file.md": schema_page("job"),
-        "reference/tiers-file.md": schema_page("tiers"),
-        "reference/settings.md": settings_page(),
-        "security.md": (ROOT / "SECURITY.md").read_text("utf-8"),
-        "changelog.md": (ROOT / "CHANGELOG.md").read_text("utf-8"),
+def reference_pages() -> dict[str, str]:
+    """All of them, by their names in docs/reference."""
+    return {
+        "commands.md": commands_page(),
+        "job-file.md": schema_page("job"),
+        "tiers-file.md": schema_page("tiers"),
+        "settings.md": settings_page(),
+        "provider-script.md": script_page(),
+        "python.md": python_page(),
     }
-    for path in sorted(ROOT.glob("jobs/**/README.md")):
-        made[path.relative_to(ROOT).as_posix()] = path.read_text("utf-8")
-    for place, text in made.items():
-        files.append(File.generated(config, place, content=text))
-    for kind in ("job", "tiers"):
-        schema = (ROOT / "cascade_batch" / "schemas" / f"{kind}.json").read_text("utf-8")
-        files.append(File.generated(config, f"schemas/{kind}.json", content=schema))
-    return files
-
-
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001  # from mkdocs
-    """Refuse a page that would load something from elsewhere: who reads is nobody's business."""
-    if found := _FROM_ELSEWHERE.search(output):
-        raise PluginError(f"{page.file.src_uri} loads something from elsewhere: {found[0]}")
-    return output
 
 
 def commands_page() -> str:
@@ -135,8 +120,15 @@ def _option(shown: str) -> str:
     """An option's names and its values; a list of these in words, for narrow columns to break between."""
     names, _, values = shown.partition(" [")
     if not values:
-        return f"`{shown}`"
+        return _code(shown)
     return f"`{names}` " + ", ".join(f"`{value}`" for value in values.removesuffix("]").split("|"))
+
+
+def _code(text: str) -> str:
+    """Code in a table. GitHub takes a bar for the end of a cell, also in code between backquotes."""
+    return (
+        f"<code>{html.escape(text).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+    )
 
 
 def _prose(text: str) -> str:
@@ -218,7 +210,7 @@ def settings_page() -> str:
         default = f"`{field.default}`" if is_given else ""
         if field.name == "home":
             default = "the platform's folder for a user's data"
-        text = " ".join(texts[field.name].split())
+        text = " ".join(texts[field.name].split()).replace("None:", "not set:")
         lines.append(f"| `CASCADE_{field.name.upper()}` | {_cell(text)} | {default} |")
     for name, text in _OTHER_VARIABLES.items():
         shown = ", ".join(f"`{part}`" if part != "…" else part for part in name.split(", "))
@@ -227,7 +219,13 @@ def settings_page() -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that can stand in a table: on one line, and without bars but in code."""
+    """A text that can stand in a table: on one line, and without bars."""
     parts = " ".join(text.split()).split("`")
     parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-    return "`".join(parts)
+    parts[1::2] = [_code(part) for part in parts[1::2]]
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    for page, content in reference_pages().items():
+        (ROOT / "docs" / "reference" / page).write_text(content, "utf-8")

@@ -30,7 +30,7 @@ _HEAD = """\
 
 The schema `cascade` has the views of all jobs; `results."JOB"` is a view of one job, with its input and typed
 answers: [Results in SQL](../results-in-sql.md). Both are public: they change with a migration and an entry of
-the [changelog](../changelog.md) only. `cascade-batch sql` asks them, as does any Postgres client
+the [changelog](../../CHANGELOG.md) only. `cascade-batch sql` asks them, as does any Postgres client
 (`cascade-batch sql --url`). The tables behind them, in `cascade_store`, change with every version.
 """
 

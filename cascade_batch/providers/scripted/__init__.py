@@ -43,16 +43,17 @@ A script
       - {kind: bad_request, match: poison}
 
 A model answers in exactly one way: `answers`, `simulate`, `echo`, or `recording: file.jsonl.gz` with
-`tier: NAME` (see `recording`). All keys are in `script`, all faults and selectors in `faults`.
+`tier: NAME`. A recording has a line per question: `{"prompt": …, "outcomes": {TIER: {"text": …,
+"input_tokens": …, "output_tokens": …, "logprob": …}}}`.
 
 What is counted and billed
 ==========================
 
 - A call is a POST to `/v1/chat/completions`, `/v1/completions` or `/v1/messages`. It is charged when it
   has been read, before anything is answered: a client that hangs up is billed all the same.
-- Only a complete refusal is free. A fault that leaves the client in doubt is billed (see `FaultKind`;
-  `billed:` overrides). Free besides: what exceeds a limit, what names no model of the script, what can't
-  be read, and prompts that the script has no answer to (`unmatched`).
+- Only a complete refusal is free. A fault that leaves the client in doubt is billed (`billed:`
+  overrides). Free besides: what exceeds a limit, what names no model of the script, what can't be read,
+  and prompts that the script has no answer to (`unmatched`).
 - Tokens are those recorded or given by a rule; else one for every four bytes of text, rounded up, and
   1,000 for a part that is no text. Output ends at `max_tokens`, as a real model's does, with `length` as
   the finish reason. Reasoning tokens are output tokens.

@@ -105,6 +105,7 @@ class FaultRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     kind: FaultKind
+    """One of `FaultKind`."""
     model: tuple[str, ...] | None = None
     """Only calls to these models (one name, or a list)."""
     match: str | None = None
@@ -122,17 +123,24 @@ class FaultRule(BaseModel):
     first: Count | None = None
     """Only the first n attempts at each prompt."""
     probability: Share = 1.0
+    """Only this share of the calls, drawn at random."""
 
     billed: bool | None = None
-    """Whether the model did the work; None: as told at `FaultKind`."""
+    """Whether the model did the work; None: as its kind has it."""
     latency_ms: Annotated[float, Field(ge=0)] | None = None
     """Time until the fault shows; None: none for a refusal, the model's own for all else."""
     status: int | None = None
+    """The status of `server_error`, `bad_request` or `unauthorized`."""
     retry_after_s: Annotated[float, Field(ge=0)] | None = None
+    """Seconds in `Retry-After`, of `rate_limit` or `server_error`."""
     factor: Annotated[Decimal, Field(ge=0)] | None = None
+    """By which `wrong_usage` multiplies; it needs one."""
     size_bytes: Annotated[int | None, Field(alias="bytes", ge=1)] = None
+    """How long the body of `huge_body` is."""
     duration_s: Annotated[float, Field(gt=0)] | None = None
+    """How long `slow_drip` takes."""
     location: str | None = None
+    """Where `redirect` leads."""
 
     @field_validator("model", "nth", mode="before")
     @classmethod

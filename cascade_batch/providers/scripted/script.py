@@ -24,10 +24,13 @@ class ScriptPrice(_Strict):
     """USD per million tokens, and USD per call."""
 
     input: Usd = Decimal(0)
+    """USD per million tokens of input."""
     output: Usd = Decimal(0)
+    """USD per million tokens of output."""
     cached_input: Usd | None = None
     """None: as dear as other input."""
     call: Usd = Decimal(0)
+    """USD per call."""
 
 
 class Spread(_Strict):
@@ -47,21 +50,28 @@ class ScriptLimits(_Strict):
     """Limits that the server itself enforces with a 429. None: no limit."""
 
     rpm: Count | None = None
+    """Calls per minute."""
     tpm: Count | None = None
+    """Tokens per minute, input and output."""
     concurrency: Count | None = None
+    """Calls at once."""
 
 
 class AnswerRule(_Strict):
     """An answer to the prompts that `match` is found in; without `match`, to all."""
 
     match: str | None = None
+    """A regular expression that is looked for in the last user message."""
     text: str
+    """What it says."""
     logprob: LogProb | None = None
     """Log-probability of the whole answer; None: not given even if asked for."""
     top_logprobs: dict[str, LogProb] = Field(default_factory=dict)
     """Other tokens in the first one's place."""
     input_tokens: Count | None = None
+    """What is counted as input; None: by length."""
     output_tokens: Annotated[int, Field(ge=0)] | None = None
+    """What is counted as output; None: by length."""
 
     @field_validator("match")
     @classmethod
@@ -76,7 +86,9 @@ class Simulation(_Strict):
     """
 
     choices: tuple[str, ...]
+    """What it chooses from."""
     accuracy: Share
+    """How often it is right, from 0 to 1."""
     gold: str | None = None
     """Regular expression whose first group is the right choice, found in the prompt. None: the
     right choice is a hash of the prompt (`right_choice`), the same for all models and seeds."""
@@ -119,8 +131,11 @@ class ModelScript(_Strict):
     """One model: price, speed, limits, and exactly one way of answering."""
 
     price: ScriptPrice = ScriptPrice()
+    """What it bills; nothing, if not given."""
     latency_ms: Annotated[float, Field(ge=0)] | Spread = 0.0
+    """How long an answer takes: a number, or `{p50: …, p95: …}`."""
     limits: ScriptLimits = ScriptLimits()
+    """What it turns away with a 429."""
     logprobs: bool = True
     """Whether log-probabilities are given when asked for."""
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
@@ -128,11 +143,15 @@ class ModelScript(_Strict):
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
     """Output tokens spent on every call before the answer begins."""
     recording: Path | None = None
+    """It answers as it was recorded: a file as `replay` reads it."""
     tier: str | None = None
     """Which outcome of the recording this model gives; None: the one named like the model."""
     answers: tuple[AnswerRule, ...] | None = None
+    """It answers by the first rule that fits."""
     simulate: Simulation | None = None
+    """It chooses at random, right with a given probability."""
     echo: bool = False
+    """It answers with the last user message."""
 
     @model_validator(mode="after")
     def _one_way_of_answering(self) -> ModelScript:
@@ -148,8 +167,11 @@ class Script(_Strict):
     """A whole script. Relative paths in it are relative to `folder`, that of its file."""
 
     models: dict[str, ModelScript]
+    """The models, by name."""
     faults: tuple[FaultRule, ...] = ()
+    """What goes wrong: a list, of which the first that fits a call counts."""
     seed: int = 0
+    """The same seed and order of calls: the same answers and faults."""
     log: Path | None = None
     """File to which a line is appended per call."""
     folder: Path = Path()

@@ -13,8 +13,11 @@ from cascade_batch.results.report import canvas, words
 from cascade_batch.results.report.facts import Facts
 
 MOST_PATHS = 10
-_NAME_CHARACTERS = 28
-_BAR_IN, _AROUND_IN = 0.34, 0.95
+_NAME_CHARACTERS = {False: 28, True: 42}
+"""Of a bar: wide at its left, narrow above it."""
+_LEGEND_CHARACTERS = {False: 30, True: 40}
+_BAR_IN = {False: 0.34, True: 0.52}
+_AROUND_IN = 0.95
 _USES = ("first answers", "further answers", "second samples", "verdicts of a judge")
 
 
@@ -152,47 +155,72 @@ def draw_bars(
     legend: bool = True,
     counted: str = "rows",
 ) -> Markup:
-    """Lying bars, the first on top, with their sums at their ends."""
-    columns = 4
-    legend_lines = -(-len(parts) // columns) if legend and len(parts) > 1 else 0
-    height = _AROUND_IN + _BAR_IN * len(names) + 0.24 * legend_lines
-    with canvas.drawing(height) as (figure, axes):
-        left = [0.0] * len(names)
-        for part in parts:
-            axes.barh(
-                range(len(names)),
-                part.sizes,
-                left=left,
-                color=part.colour,
-                label=part.name,
-                height=0.68,
-                edgecolor=canvas.PAPER,
-                linewidth=0.6,
-            )
-            left = [a + b for a, b in zip(left, part.sizes, strict=True)]
-        longest = max([*left, 0.0]) or 1.0
-        for place, (end, total) in enumerate(zip(left, totals, strict=True)):
+    """Lying bars, the first on top, their sums at their ends; where they are narrow, names stand above."""
+    has_legend = legend and len(parts) > 1
+    columns = {narrow: _legend_columns(parts, narrow=narrow) for narrow in (False, True)}
+
+    def draw(figure: Any, axes: Any, narrow: bool) -> None:
+        _stack(axes, len(names), parts, narrow=narrow)
+        ends = [sum(part.sizes[place] for part in parts) for place in range(len(names))]
+        longest = max([*ends, 0.0]) or 1.0
+        for place, (end, total) in enumerate(zip(ends, totals, strict=True)):
             axes.text(end + longest * 0.008, place, total, va="center", fontsize=9)
-        axes.set_yticks(range(len(names)), [words.cut(n, _NAME_CHARACTERS) for n in names])
-        axes.set_ylim(len(names) - 0.45, -0.55)
-        axes.set_xlim(0, longest * 1.12)
+        shown = [words.cut(one, _NAME_CHARACTERS[narrow]) for one in names]
+        axes.set_yticks(range(len(names)), [""] * len(names) if narrow else shown)
+        if narrow:
+            for place, one in enumerate(shown):
+                axes.text(0, place - 0.28, one, va="bottom", fontsize=9)
+        axes.set_ylim(len(names) - 0.45, -0.9 if narrow else -0.55)
+        axes.set_xlim(0, longest * (1.24 if narrow else 1.12))
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("dollars" if money else counted)
-        _number_axis(axes.xaxis, money=money)
-        if legend_lines:
+        _number_axis(axes.xaxis, money=money, narrow=narrow)
+        if has_legend:
+            handles, labels = axes.get_legend_handles_labels()
             figure.legend(
-                loc="outside upper left", ncols=columns, fontsize=9, handlelength=1.0,
+                handles, [words.cut(label, _LEGEND_CHARACTERS[narrow]) for label in labels],
+                loc="outside upper left", ncols=columns[narrow], fontsize=9, handlelength=1.0,
                 columnspacing=1.4,
             )  # fmt: skip
-        return canvas.to_svg(figure, name, title, text)
+
+    heights = [
+        _AROUND_IN
+        + _BAR_IN[narrow] * len(names)
+        + (0.24 * -(-len(parts) // columns[narrow]) if has_legend else 0.0)
+        for narrow in (False, True)
+    ]
+    return canvas.drawn(name, title, text, draw, (heights[0], heights[1]))
 
 
-def _number_axis(axis: Any, *, money: bool) -> None:
+def _stack(axes: Any, bars: int, parts: Sequence[Part], *, narrow: bool) -> None:
+    left = [0.0] * bars
+    for part in parts:
+        axes.barh(
+            range(bars),
+            part.sizes,
+            left=left,
+            color=part.colour,
+            label=part.name,
+            height=0.42 if narrow else 0.68,
+            edgecolor=canvas.PAPER,
+            linewidth=0.6,
+        )
+        left = [a + b for a, b in zip(left, part.sizes, strict=True)]
+
+
+def _legend_columns(parts: Sequence[Part], *, narrow: bool) -> int:
+    longest = max(len(part.name) for part in parts)
+    if narrow:
+        return 1 if longest > 20 else 2
+    return 4 if longest <= 24 else 3
+
+
+def _number_axis(axis: Any, *, money: bool, narrow: bool) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     if money:
-        canvas.money_axis(axis)
+        canvas.money_axis(axis, narrow=narrow)
         return
-    axis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.set_major_locator(MaxNLocator(4 if narrow else 6, integer=True))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

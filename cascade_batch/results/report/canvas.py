@@ -2,7 +2,8 @@
 
 Matplotlib draws with colours that stand for roles; in the SVG each becomes a CSS variable, so that a page
 has the same charts on paper, by day and in the dark. Names of things inside an SVG are made its own, as all
-charts share one page.
+charts share one page. Every chart is drawn twice, wide and narrow: shrunk to a telephone, the letters of a
+wide one can't be read. The page shows the one that fits, and no chart scrolls.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import colorsys
 import io
 import logging
+import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -40,7 +41,12 @@ _CHEAP, _DEAR = 0.78, 0.10
 """Ends of the colour map."""
 _LIGHTER = 0.48
 """How far a colour goes towards white, in lightness alone, to be seen on black."""
-WIDTH_IN = 9.0
+_WIDE_IN, _NARROW_IN = 9.0, 4.2
+"""Widths of a chart: its letters have the size of the page's where it is shown as wide as this."""
+_TICKS = {False: 10, True: 5}
+"""Labels of an axis that have room beside each other, wide and narrow."""
+Draw = Callable[[Any, Any, bool], None]
+"""Draws on a figure and its axes; the last argument is whether they are narrow."""
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -92,16 +98,15 @@ def tier_colours(tiers: int) -> list[tuple[str, str]]:
     return found
 
 
-def money_axis(axis: Any, *, log: bool = False) -> None:
-    """Ticks in dollars, few of them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+def money_axis(axis: Any, *, narrow: bool = False) -> None:
+    """Ticks in dollars, few of them.
 
-    if log:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: words.usd_tick(value)))
-        return
-    axis.set_major_locator(MaxNLocator(6))
+    Args:
+        narrow: Whether they stand beside each other with little room.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(4 if narrow else 6))
 
     def write(value: float, _: Any) -> str:
         ticks = axis.get_majorticklocs()
@@ -110,20 +115,50 @@ def money_axis(axis: Any, *, log: bool = False) -> None:
     axis.set_major_formatter(FuncFormatter(write))
 
 
-@contextmanager
-def drawing(height_in: float) -> Iterator[tuple[Any, Any]]:
-    """A figure with one pair of axes, in the report's style."""
+def log_axis(axis: Any, write: Callable[[float], str], *, narrow: bool) -> None:
+    """Ticks of a lying logarithmic axis, as many as there is room for. Its ends have to be known.
+
+    Args:
+        write: Makes a tick's label.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    steps = next((s for s in ((1, 2, 5), (1, 3)) if decades * len(s) <= _TICKS[narrow]), (1,))
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+
+
+def drawn(name: str, title: str, text: str, draw: Draw, heights_in: tuple[float, float]) -> Markup:
+    """A chart as two `<svg>` elements, of the classes `wide` and `narrow`.
+
+    Args:
+        name: What the names of its parts begin with.
+        text: What there is to see, for those who don't.
+        draw: Called once for each width.
+        heights_in: Of the wide and of the narrow drawing, in inches.
+    """
     # It warns of a home that it can't write to, which is none of the user's concern here.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        yield figure, figure.add_subplot()
+    found = Markup()
+    for narrow, height_in in zip((False, True), heights_in, strict=True):
+        width_in = _NARROW_IN if narrow else _WIDE_IN
+        with mpl.rc_context(_SETTINGS):
+            figure = Figure(figsize=(width_in, height_in), layout="constrained")
+            draw(figure, figure.add_subplot(), narrow)
+            found += to_svg(
+                figure, f"{name}-narrow" if narrow else name, title, text, narrow=narrow
+            )
+    return found
 
 
-def to_svg(figure: Any, name: str, title: str, text: str) -> Markup:
+def to_svg(figure: Any, name: str, title: str, text: str, *, narrow: bool) -> Markup:
     """The figure as an `<svg>` element with a title and a description for those who don't see it.
 
     Args:
@@ -143,9 +178,11 @@ def to_svg(figure: Any, name: str, title: str, text: str) -> Markup:
     svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     svg = _ROLE.sub(_variable, svg)
     size = re.search(r'viewBox="[^"]*"', svg)
+    shape = "narrow" if narrow else "wide"
     opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-        f' {size.group() if size else ""} role="img" aria-labelledby="{name}-title {name}-text">'
+        f' {size.group() if size else ""} class="{shape}" role="img"'
+        f' aria-labelledby="{name}-title {name}-text">'
         f'<title id="{name}-title">{escape(title)}</title>'
         f'<desc id="{name}-text">{escape(text)}</desc>'
     )

@@ -1,4 +1,4 @@
-"""Charts of curves: quality against money, money against time, and how long calls took."""
+"""Charts of curves: quality against money, and money against time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from cascade_batch.domain.money import NANOUSD_PER_USD
-from cascade_batch.ledger.latency import RATIO, percentile_ms
 from cascade_batch.results.report import canvas, words
 from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.facts import SpendStep, TierFacts
@@ -78,21 +77,13 @@ def quality_against_money(
     )
     if here is not None:
         text += f" The job stands at {words.percent(here[1])} for {words.usd(here[0])}."
-    with canvas.drawing(4.3) as (figure, axes):
+
+    def draw(figure: Any, axes: Any, narrow: bool) -> None:
         _draw_frontier(axes, curve, measured=measured)
         axes.set_xscale("log")
         axes.margins(y=0.12)
-        _draw_tiers(axes, points)
-        axes.axvline(frontier["budget_usd"], color=canvas.MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            "budget",
-            (frontier["budget_usd"], 0.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 4),
-            textcoords="offset points",
-            fontsize=9,
-            color=canvas.MUTED,
-        )
+        _draw_tiers(axes, points, narrow=narrow)
+        _draw_budget(axes, frontier["budget_usd"])
         if here is not None:
             axes.plot(
                 here[0] / NANOUSD_PER_USD, here[1], "D", color=canvas.ACCENT, markersize=9,
@@ -100,25 +91,53 @@ def quality_against_money(
             )  # fmt: skip
         axes.set_xlabel("dollars for the whole job (logarithmic)")
         axes.set_ylabel(name)
-        canvas.money_axis(axes.xaxis, log=True)
+        canvas.log_axis(axes.xaxis, words.usd_tick, narrow=narrow)
         _percent_axis(axes.yaxis)
-        figure.legend(loc="outside upper left", ncols=4, fontsize=9)
-        svg = canvas.to_svg(figure, "frontier", title, text)
+        figure.legend(loc="outside upper left", ncols=1 if narrow else 4, fontsize=9)
+
+    svg = canvas.drawn("frontier", title, text, draw, (4.3, 4.2))
     return Chart(
-        title, text, svg, *_frontier_table(frontier, points, name), _note(measured, bool(points))
+        title,
+        text,
+        svg,
+        *_frontier_table(frontier, points, name),
+        _note(measured=measured, has_points=bool(points), has_here=here is not None),
     )
 
 
-def _note(measured: bool, has_points: bool) -> str:
+def _note(*, measured: bool, has_points: bool, has_here: bool) -> str:
     if not measured:
         return (
             "These numbers put budgets in order. They do not say how good this job's answers are."
         )
-    if not has_points:
-        return ""
-    return (
-        "A dot: all rows on that tier alone, as seen on the rows that its label counts, which nobody chose"
-        " for that tier. Its line: the 90 % interval."
+    said = []
+    if has_points:
+        said.append(
+            "A dot: all rows on that tier alone, judged by rows that nobody chose for it; the figures say by"
+            " how many. Its line: the 90 % interval."
+        )
+    if has_here:
+        said.append(
+            "The diamond is the mean quality of the answers that the job has; the curve is expected of all"
+            " rows, and follows the known right answers more closely than a single answer's quality does, so"
+            " that the two may differ a little."
+        )
+    return " ".join(said)
+
+
+def _draw_budget(axes: Any, usd: float) -> None:
+    axes.axvline(usd, color=canvas.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    left, right = axes.get_xlim()
+    is_right = math.log(usd / left) > 0.8 * math.log(right / left)
+    axes.annotate(
+        "budget",
+        (usd, 0.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if is_right else 4, 4),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        fontsize=9,
+        color=canvas.MUTED,
     )
 
 
@@ -150,7 +169,7 @@ def _draw_frontier(axes: Any, curve: list[dict[str, Any]], *, measured: bool) ->
         )
 
 
-def _draw_tiers(axes: Any, points: Sequence[TierPoint]) -> None:
+def _draw_tiers(axes: Any, points: Sequence[TierPoint], *, narrow: bool) -> None:
     amounts = [point.cost_nanousd / NANOUSD_PER_USD for point in points]
     left, right = min([axes.get_xlim()[0], *amounts]), max([axes.get_xlim()[1], *amounts])
     middle = sum(axes.get_ylim()) / 2
@@ -174,7 +193,7 @@ def _draw_tiers(axes: Any, points: Sequence[TierPoint]) -> None:
         is_right = math.log(usd / left) > 0.5 * math.log(right / left)
         is_high = point.share > middle
         axes.annotate(
-            f"{words.cut(point.name, 20)}: {point.seen}",
+            f"{words.cut(point.name, 20)}: {words.percent(point.share, 0) if narrow else point.seen}",
             (usd, point.low if is_high else point.high),
             xytext=(4 if is_right else -4, -5 if is_high else 5),
             textcoords="offset points",
@@ -237,14 +256,14 @@ def money_over_time(
     most = max(a + b for a, b in zip(total, at_risk, strict=True))
     # Beside a budget that was hardly used, nobody could see what was spent.
     is_far = max(budget) > _FAR * most > 0
-    with canvas.drawing(3.9) as (figure, axes):
+
+    def draw(figure: Any, axes: Any, narrow: bool) -> None:
         _draw_layers(axes, x, spent, tiers)
         if any(at_risk):
             base = [a / NANOUSD_PER_USD for a in total]
             top = [b + max(r, 0) / NANOUSD_PER_USD for b, r in zip(base, at_risk, strict=True)]
-            axes.fill_between(
-                x, base, top, color=canvas.BAD, linewidth=0, label="at risk (may have been billed)"
-            )
+            name = "at risk" if narrow else "at risk (may have been billed)"
+            axes.fill_between(x, base, top, color=canvas.BAD, linewidth=0, label=name)
         if not is_far:
             limit = [b / NANOUSD_PER_USD for b in budget]
             axes.step(x, limit, where="post", color=canvas.INK, linewidth=1.6, label="budget")
@@ -253,8 +272,11 @@ def money_over_time(
         axes.set_xlabel(f"{unit} since {words.moment(origin)}")
         axes.set_ylabel("dollars")
         canvas.money_axis(axes.yaxis)
-        figure.legend(loc="outside upper left", ncols=5, fontsize=9, columnspacing=1.4)
-        svg = canvas.to_svg(figure, "time", title, text)
+        figure.legend(
+            loc="outside upper left", ncols=2 if narrow else 5, fontsize=9, columnspacing=1.4
+        )
+
+    svg = canvas.drawn("time", title, text, draw, (3.9, 3.6))
     every = max(len(steps) // 12, 1)
     rows = [
         [words.duration(seconds[i]), *map(words.usd, (total[i], at_risk[i], budget[i]))]
@@ -277,67 +299,6 @@ def _draw_layers(
         colors=[canvas.tier_colour(no) for no in shown],
         linewidth=0,
     )
-
-
-def latencies(tiers: Sequence[TierFacts]) -> Chart:
-    """How long the calls to each tier took: a hill per tier, with median and 95th percentile."""
-    shown = [(no, tier) for no, tier in enumerate(tiers) if sum(tier.latency_buckets)]
-    marks = [
-        tuple(percentile_ms(tier.latency_buckets, share) for share in (0.05, 0.5, 0.95, 0.99))
-        for _, tier in shown
-    ]
-    title = "How long calls took, by tier"
-    text = "Hills, one per tier. " + "; ".join(
-        f"{tier.name}: half within {words.latency(p50)}, 95 % within {words.latency(p95)}"
-        for (_, tier), (_, p50, p95, _) in zip(shown, marks, strict=True)
-    )
-    with canvas.drawing(1.0 + 0.55 * len(shown)) as (figure, axes):
-        ends = []
-        for place, ((no, tier), (_, p50, p95, _)) in enumerate(zip(shown, marks, strict=True)):
-            ends += _draw_hill(axes, tier.latency_buckets, place, canvas.tier_colour(no))
-            for at, style in ((p50, "-"), (p95, ":")):
-                axes.plot(
-                    [at, at],
-                    [place, place - 0.72],
-                    style,
-                    color=canvas.INK,
-                    linewidth=1.4,
-                )
-        axes.set_xscale("log")
-        axes.set_xlim(min(ends) / 1.1, max(ends) * 1.1)
-        axes.set_ylim(len(shown) - 0.85, -0.95)
-        axes.set_yticks(range(len(shown)), [words.cut(tier.name, 28) for _, tier in shown])
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("time of a call (logarithmic); full line: median, dotted: 95th percentile")
-        _time_axis(axes.xaxis)
-        svg = canvas.to_svg(figure, "latency", title, f"{text}.")
-    rows = [
-        [tier.name, f"{sum(tier.latency_buckets):,}", *(words.latency(mark) for mark in one)]
-        for (_, tier), one in zip(shown, marks, strict=True)
-    ]
-    columns = ["Tier", "Calls", "5 % within", "Half within", "95 % within", "99 % within"]
-    return Chart(title, f"{text}.", svg, columns, rows)
-
-
-def _draw_hill(axes: Any, buckets: Sequence[int], place: int, colour: str) -> list[float]:
-    """Draw one; returns where it begins and ends, in milliseconds."""
-    from matplotlib.colors import to_rgba
-
-    first = next(i for i, count in enumerate(buckets) if count)
-    last = max(i for i, count in enumerate(buckets) if count)
-    highest = max(buckets)
-    x = [RATIO**i for i in range(first, last + 2)]
-    heights = [place - 0.78 * count / highest for count in buckets[first : last + 1]]
-    axes.fill_between(
-        x,
-        [place] * len(x),
-        [*heights, heights[-1]],
-        step="post",
-        facecolor=to_rgba(colour),
-        linewidth=0,
-    )
-    return [x[0], x[-1]]
 
 
 def _summed(amounts: Sequence[int]) -> list[int]:
@@ -363,14 +324,6 @@ def _percent_axis(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-
-
-def _time_axis(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: words.latency(value)))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def at_moment(text: str | None) -> datetime | None:

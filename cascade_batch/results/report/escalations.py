@@ -53,8 +53,7 @@ def counts_text(facts: Facts) -> str:
     said += ", and a row can be sent on more than once." if sent > several else "."
     if came < sent:
         said += (
-            f" {sent - came:,} of these brought no answer: the money that was left did not cover their worst"
-            " case, or they were lost, refused, or are not yet back."
+            f" {sent - came:,} of these brought no answer: {_without_answer(facts, sent - came)}."
         )
     elif came > sent:
         said += (
@@ -62,6 +61,16 @@ def counts_text(facts: Facts) -> str:
             " taken over from earlier jobs."
         )
     return said
+
+
+def _without_answer(facts: Facts, missing: int) -> str:
+    """What became of so many rows that were sent on and got no answer there."""
+    refused = sum(tier.refused_rows for tier in facts.tiers)
+    lost = sum(tier.lost_calls for tier in facts.tiers)
+    said = ["refused by the tier"] * bool(refused) + ["the call lost"] * bool(lost)
+    if refused + lost < missing:
+        said += ["not covered at worst case by the money that was left", "not yet back"]
+    return ", or ".join(said)
 
 
 def directions_text(facts: Facts, policy: str | None, labels: str | None) -> str:

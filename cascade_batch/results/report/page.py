@@ -11,9 +11,10 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from cascade_batch import __version__
-from cascade_batch.results.report import bars, canvas, curves, escalations, summary, words
+from cascade_batch.results.report import bars, canvas, curves, escalations, hills, summary, words
 from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.curves import TierPoint, interval_90
 from cascade_batch.results.report.examples import shown_example
@@ -83,7 +84,7 @@ def render_page(subject: Subject, facts: Facts, *, at: datetime | None = None) -
     return _template().render(
         name=status["name"],
         state=status["status"],
-        reason=status["reason"],
+        reason=_with_code(status["reason"] or ""),
         made_at=words.moment(at),
         version=__version__,
         summary=summary.summary(status, facts),
@@ -97,12 +98,19 @@ def render_page(subject: Subject, facts: Facts, *, at: datetime | None = None) -
         examples=[shown_example(facts, e) for e in facts.examples],
         money=_money_charts(status, facts),
         latency=_if(
-            any(sum(t.latency_buckets) for t in facts.tiers), lambda: curves.latencies(facts.tiers)
+            any(sum(t.latency_buckets) for t in facts.tiers), lambda: hills.latencies(facts.tiers)
         ),
         problems=_problems(facts),
         at_risk=_at_risk(status, facts),
         colours=list(enumerate(canvas.tier_colours(len(facts.tiers)))),
     )
+
+
+def _with_code(text: str) -> Markup:
+    """A text for terminals, with what stands between backquotes as code."""
+    parts = [escape(part) for part in text.split("`")]
+    parts[1::2] = [Markup("<code>{}</code>").format(part) for part in parts[1::2]]
+    return Markup().join(parts)
 
 
 @cache

@@ -145,3 +145,13 @@ def test_the_dashboard_asks_the_provisioned_source():
 def test_images_of_others_are_pinned():
     for name in OWN_IMAGES:
         assert re.search(r":v?\d", COMPOSE["services"][name]["image"]), name
+
+
+def test_panels_that_the_documentation_says_to_look_at_are_on_the_dashboard():
+    panels = json.loads((GRAFANA / "dashboard.json").read_text())["panels"]
+    text = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
+    table = text.partition("What to look at first")[2].partition("##")[0]
+    named = set(re.findall(r"\*([A-Z][a-z ]+)\*", table))
+
+    assert len(named) >= 6
+    assert named <= {panel["title"] for panel in panels}

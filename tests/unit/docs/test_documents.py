@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -121,10 +123,56 @@ def test_blocks_are_found_with_their_language_and_title() -> None:
     assert sum(len(list(command_lines(page))) for page in PAGES) > 80
 
 
+def test_the_reference_is_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "hooks"))
+    pages = importlib.import_module("reference").reference_pages()
+    stale = [
+        name
+        for name, text in pages.items()
+        if (ROOT / "docs" / "reference" / name).read_text("utf-8") != text
+    ]
+    assert not stale, f"write docs/reference anew by `make docs-reference`, and commit it: {stale}"
+
+
 def test_the_python_reference_has_every_public_name() -> None:
     page = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
-    missing = [name for name in cascade_batch.__all__ if f"::: cascade_batch.{name}\n" not in page]
+    missing = [name for name in cascade_batch.__all__ if f"\n### `{name}`\n" not in page]
     assert missing == ["__version__"]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What can stand after `#` in a link to a page, for GitHub and for the site."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", prose, re.M)
+    return {re.sub(r"[^\w -]", "", one.lower()).strip().replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_links_lead_somewhere_in_a_checkout(page: Path) -> None:
+    dead = []
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        if not found.exists() or (anchor and anchor not in anchors_of(found)):
+            dead.append(target)
+    assert not dead
+
+
+@_PAGES
+def test_tables_have_their_columns_on_github(page: Path) -> None:
+    prose = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", prose, re.M):
+        # A bar ends a cell there also between backquotes.
+        cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+        wrong = [line for line, n in zip(table.splitlines(), cells, strict=True) if n != cells[0]]
+        assert not wrong
 
 
 def pages_of(navigation: Any) -> list[str]:

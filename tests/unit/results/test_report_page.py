@@ -106,6 +106,48 @@ def test_numbers_that_differ_are_explained():
     )
 
 
+def test_rows_that_got_no_answer_where_they_were_sent_are_accounted_for():
+    moved = (Cause(1, 0, "unsure", 302),)
+    refusing = replace(TIER, name="large", refused_rows=2)
+
+    assert counts_text(facts(causes=moved, tiers=(TIER, refusing))).endswith(
+        "2 of these brought no answer: refused by the tier."
+    )
+    assert "by the money that was left" in counts_text(facts(causes=moved))
+
+
+def test_charts_are_there_wide_and_narrow_and_share_no_names():
+    page = render_page(Subject(status(), None, None), facts())
+
+    charts = re.findall(r'<svg[^>]* class="(wide|narrow)"', page)
+    assert charts.count("wide") == charts.count("narrow") >= 4
+    names = re.findall(r'\bid="([^"]+)"', page)
+    assert len(set(names)) == len(names)
+
+
+def test_why_the_quality_is_beside_its_curve_is_said_where_both_are_shown():
+    points = [
+        {"budget_usd": usd, "quality": 0.9, "low": 0.8, "high": 1.0, "supported": True}
+        for usd in (0.1, 0.2)
+    ]
+    frontier = {"points": points, "measured": True, "budget_usd": 0.2}
+    said = "so that the two may differ a little"
+
+    assert said in render_page(
+        Subject(status(quality=0.91, labels="gold"), frontier, None), facts()
+    )
+    assert said not in render_page(
+        Subject(status(), {**frontier, "measured": False}, None), facts()
+    )
+
+
+def test_a_command_in_the_reason_of_a_pause_is_code_and_nothing_else_is_markup():
+    paused = status(status="paused", reason="by <me>; `cascade-batch resume news` goes on")
+
+    page = render_page(Subject(paused, None, None), facts())
+    assert "by &lt;me&gt;; <code>cascade-batch resume news</code> goes on" in page
+
+
 def test_why_rows_went_up_or_down():
     moved = facts(
         causes=(
