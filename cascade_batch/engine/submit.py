@@ -40,7 +40,7 @@ PLAN_AT_ONCE_ROWS = 50_000
 to the planner's process, which has to read all of it anyway, and has the memory for it."""
 _COPY_BLOCK_BYTES = 1 << 18
 _STILL_NEEDED = """
-SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
+SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint, count(*)
   FROM cascade_store.row r
  WHERE r.job_id = %(job)s
    AND NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = %(job)s AND f.row_no = r.row_no)
@@ -51,13 +51,21 @@ SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A stored job, to be made known now that it is committed: by `notices` of its first chunks, or, where
-    there are none, by a message to the planner."""
+    there are none, by a message to the planner.
+
+    Attributes:
+        rows: All its rows.
+        worst_case_nanousd: What those that have to be asked cost at worst, each on its cheapest tier.
+        saved_rows: Rows that need not be asked: an earlier job (a pilot, say) answered the very same request,
+            or an earlier row makes it.
+    """
 
     job_id: int
     name: str
     rows: int
     worst_case_nanousd: int
     notices: list[ChunkNotice]
+    saved_rows: int = 0
 
 
 @dataclass(slots=True)
@@ -99,14 +107,17 @@ def submit_job(
         attach_partitions(raw, job_id)
         minimum_nanousd = ingest.cheapest_nanousd
         saves = spec.cache and _save(raw, job_id, spec, ingest, bounds)
+        saved_rows = 0
         if saves:
-            minimum_nanousd = _still_needed(raw, job_id)
+            minimum_nanousd, needed = _still_needed(raw, job_id)
+            saved_rows = ingest.rows - needed
         require_budget(
             spec,
             rows=ingest.rows,
             minimum_nanousd=minimum_nanousd,
             # Which of the rows can be afforded is not known where some of them cost nothing.
             affordable_rows=0 if saves else ingest.affordable_rows,
+            saved_rows=saved_rows,
         )
         spec = spec.model_copy(update={"columns": tuple(ingest.columns)})
         connection.execute(
@@ -131,7 +142,7 @@ def submit_job(
         if ingest.rows <= PLAN_AT_ONCE_ROWS:
             notices = _release_first_wave(connection, spec, planner, taken=saves)
         notify_jobs_changed(connection)
-    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices)
+    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices, saved_rows)
 
 
 def _stored(spec: JobSpec) -> dict[str, object]:
@@ -177,10 +188,10 @@ def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: _Ingest, bounds: RowBoun
     return bool(followers.size or taken)
 
 
-def _still_needed(raw: Raw, job_id: int) -> int:
-    """Worst cases, each on its cheapest tier, of the rows that have to be asked."""
+def _still_needed(raw: Raw, job_id: int) -> tuple[int, int]:
+    """Worst cases, each on its cheapest tier, of the rows that have to be asked, and how many these are."""
     found = raw.execute(_STILL_NEEDED, {"job": job_id}).fetchone()
-    return int(str(found[0])) if found else 0
+    return (int(str(found[0])), int(str(found[1]))) if found else (0, 0)
 
 
 def _copy_rows(

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from cascade_batch import __version__
+from cascade_batch.domain.counting import counted
 from cascade_batch.results.report import bars, canvas, curves, escalations, summary, words
 from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.curves import TierPoint, interval_90
@@ -266,7 +267,7 @@ def _at_risk(status: dict[str, Any], facts: Facts) -> _Table | None:
     command = f"cascade-batch reconcile {shlex.quote(status['name'])} --release --because"
     if facts.released_calls:
         note += (
-            f" {words.counted(facts.released_calls, 'call')} of {words.usd(facts.released_nanousd)} at worst"
+            f" {counted(facts.released_calls, 'call')} of {words.usd(facts.released_nanousd)} at worst"
             " were released by hand, as the provider's invoice does not list them."
         )
     return _Table(
