@@ -306,7 +306,7 @@ def _notes(notes: Sequence[tuple[str, str]], label: int, page: Page) -> Iterator
 
 def reason_notes(status: Status) -> list[tuple[str, str]]:
     """Why a job stands where it stands; of a finished one, why money is left. A line, or none."""
-    if status["status"] == JobState.FINISHED:
+    if status["status"] == JobState.FINISHED and not status["deleting"]:
         rest = rest_text(status)
         return [("Left", rest)] if rest else []
     return [("Reason", status["reason"])] if status["reason"] else []

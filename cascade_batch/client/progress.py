@@ -195,7 +195,8 @@ def rest_text(status: Mapping[str, Any]) -> str | None:
     free = status["budget_nanousd"] - sum(
         status[f"{what}_nanousd"] for what in ("spent", "reserved", "at_risk", "overrun")
     )
-    if status["status"] != JobState.FINISHED or not status["reason"] or free <= 0:
+    is_reason = status["status"] == JobState.FINISHED and not status["deleting"]
+    if not is_reason or not status["reason"] or free <= 0:
         return None
     return f"{format_usd(free)} is left: {status['reason']}"
 
