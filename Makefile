@@ -64,6 +64,7 @@ demo: $(MODELS)
 	echo; $(BIN)/cascade-batch status "$$job"; \
 	echo; $(BIN)/cascade-batch results "$$job" | tail -n 3; \
 	echo; $(BIN)/cascade-batch audit "$$job"; \
+	echo; $(BIN)/python jobs/reviews/score.py "$$job"; \
 	echo; echo "The demo's jobs are kept apart: export CASCADE_HOME=$(CURDIR)/.demo, and then, for example:"; \
 	echo "  $(BIN)/cascade-batch report $$job -o report.html"; \
 	$(BIN)/cascade-batch down

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.next_step import next_step
 from cascade_batch.cli.options import job_argument
 from cascade_batch.client.expectation import added_money_text
 from cascade_batch.client.services import account_name, services
+from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 from cascade_batch.errors import UsageError
 
@@ -18,7 +18,9 @@ from cascade_batch.errors import UsageError
 @job_argument
 @click.option("--add", metavar="USD", required=True, help="Add these dollars to the budget.")
 def budget(job: str, add: str) -> None:
-    """Raise a job's budget, and go on from where it stopped.
+    """Raise a job's budget; a finished job goes on from where it stopped.
+
+    One that is paused, cancelled or has failed waits for `resume`.
 
     \b
     Example:
@@ -36,8 +38,9 @@ def budget(job: str, add: str) -> None:
             service.engine, job, add_nanousd, service.publisher(), actor=account_name()
         )
         with service.engine.connect() as connection:
-            frontier = job_status(connection, job)["frontier"]
+            found = job_status(connection, job)
         service.wake(job)
+    frontier = found["frontier"]
     say(
         f"The budget of job {job!r} is {format_usd(balance.budget_nanousd)} now,"
         f" {format_usd(balance.free_nanousd)} of it free."
@@ -45,4 +48,4 @@ def budget(job: str, add: str) -> None:
     if frontier is not None and frontier["policy"] == "auto":
         before = balance.budget_nanousd - add_nanousd
         say(added_money_text(frontier, before, balance.budget_nanousd))
-    say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")
+    say(next_step(job, JobState(found["status"])))

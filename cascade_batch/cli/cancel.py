@@ -12,7 +12,12 @@ from cascade_batch.client.services import services
 @click.command(cls=Command)
 @job_argument
 def cancel(job: str) -> None:
-    """End a job; calls in flight settle, and what is answered stays. `resume` takes it up again."""
+    """End a job; calls in flight settle, and what is answered stays. `resume` takes it up again.
+
+    \b
+    Example:
+      cascade-batch cancel headlines
+    """
     from cascade_batch.engine.control import cancel_job
 
     with services() as service:

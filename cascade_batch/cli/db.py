@@ -15,7 +15,12 @@ def db() -> None:
 
 @db.command(short_help="Bring the database to this version.")
 def upgrade() -> None:
-    """Bring the database to this version's schema; does nothing if it is there already."""
+    """Bring the database to this version's schema; does nothing if it is there already.
+
+    \b
+    Example:
+      cascade-batch db upgrade
+    """
     from cascade_batch.store import migrate
 
     ready = running_settings()

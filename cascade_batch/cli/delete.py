@@ -7,6 +7,7 @@ import click
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
 from cascade_batch.client.services import services
+from cascade_batch.domain.counting import counted
 
 
 @click.command(cls=Command)
@@ -17,6 +18,11 @@ def delete(job: str, yes: bool) -> None:
 
     It waits for whoever is reading the tables. If it is broken off, all that can be done to the job is to
     say it again.
+
+    \b
+    Examples:
+      cascade-batch delete headlines
+      cascade-batch delete headlines --yes
     """
     from cascade_batch.engine.control import delete_job
     from cascade_batch.engine.jobs import find_job
@@ -26,7 +32,7 @@ def delete(job: str, yes: bool) -> None:
             rows = find_job(connection, job).rows_total
         if not yes:
             click.confirm(
-                f"Delete job {job!r} with its {rows:,} rows and their answers?",
+                f"Delete job {job!r} with its {counted(rows, 'row')} and their answers?",
                 abort=True,
                 err=True,
             )

@@ -42,6 +42,10 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check what a job needs: database, schema, broker, workers, sweeper; say how to mend it.
 
     Exits with 4 if a service can't be reached, with 1 if something else is not well.
+
+    \b
+    Example:
+      cascade-batch doctor
     """
     findings = list(_examine())
     if as_json:

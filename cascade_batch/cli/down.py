@@ -10,7 +10,12 @@ from cascade_batch.settings import settings
 
 @click.command(cls=Command)
 def down() -> None:
-    """Stop the embedded stack: calls in flight settle, jobs wait for the next start."""
+    """Stop the embedded stack: calls in flight settle, jobs wait for the next start.
+
+    \b
+    Example:
+      cascade-batch down
+    """
     from cascade_batch.local.stack import stop_stack
 
     given = settings()

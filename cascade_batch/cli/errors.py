@@ -12,6 +12,7 @@ from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json, print_table
 from cascade_batch.client.services import services
+from cascade_batch.domain.counting import counted
 
 if TYPE_CHECKING:
     from cascade_batch.results import FailureGroup
@@ -74,7 +75,7 @@ def errors(job: str, as_json: bool, rows: bool | None, limit: int | None) -> Non
     elif groups:
         _print_groups(groups[:_SHOWN], steps)
         if len(groups) > _SHOWN:
-            say(f"{len(groups) - _SHOWN:,} kinds more: --limit, or --rows for all rows.")
+            say(f"{counted(len(groups) - _SHOWN, 'kind')} more: --limit, or --rows for all rows.")
     else:
         say(f"No row of job {job!r} failed.")
     if found.state == "failed":
@@ -114,8 +115,7 @@ def _print_groups(groups: list[FailureGroup], steps: list[str]) -> None:
     for place, (group, step) in enumerate(zip(groups, steps, strict=False)):
         if place:
             click.echo()
-        rows = "1 row" if group.rows == 1 else f"{group.rows:,} rows"
-        click.echo(f"{rows} {_WHAT[group.reason]}")
+        click.echo(f"{counted(group.rows, 'row')} {_WHAT[group.reason]}")
         error = group.error if len(group.error) <= _MESSAGE else f"{group.error[:_MESSAGE]}…"
         click.echo(f"  Error    {' '.join(error.split())}")
         click.echo(

@@ -13,6 +13,7 @@ from cascade_batch.cli.output import latency_text, print_json, print_table
 from cascade_batch.client.estimating import estimate_as_dict, read_estimate, run_pilot
 from cascade_batch.client.expectation import quality_name, quality_text
 from cascade_batch.client.services import Services, services
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import enough_usd, format_usd, usd_to_nanousd
 from cascade_batch.errors import JobFailedError, UsageError
 
@@ -39,7 +40,7 @@ _SHOWN_OF_PILOT = 10
     type=click.IntRange(1, 2_000),
     default=200,
     show_default=True,
-    help="So many rows are enough for a pilot.",
+    help="Ask no more than so many rows in a pilot.",
 )
 @json_option
 @click.pass_context
@@ -135,7 +136,7 @@ def show_estimate(request: JobRequest, found: Estimate, *, as_json: bool) -> Non
         right="  rrrr",
     )
     about = "" if found.rows_are_exact else "About "
-    rows = f"{about}{found.rows:,} rows"
+    rows = f"{about}{counted(found.rows, 'row')}"
     if found.is_sampled:
         rows += f", by {found.rows_read:,} from all over {request.data}"
     spare = ", with some to spare" if found.is_sampled else ""
@@ -184,13 +185,16 @@ def _show_pilot(heard: dict[str, Any], command: str, *, is_taken_over: bool) -> 
     say(
         f"The pilot {heard['job']!r} asked {heard['rows']:,} rows for"
         f" {format_usd(usd_to_nanousd(heard['spent_usd']))}"
-        f"{'; the job takes its answers over' if is_taken_over else ''}."
+        f"{_TAKEN_OVER if is_taken_over else ''}."
     )
     if not heard["measured"]:
         say(
             "Too few answers are known to be right or wrong: these numbers put budgets in order, and measure"
             " nothing. --gold COLUMN (right answers on some rows) or --check measures."
         )
+
+
+_TAKEN_OVER = "; the job takes its answers over, and so needs a smaller budget at least"
 
 
 def _print_curve(heard: dict[str, Any]) -> None:

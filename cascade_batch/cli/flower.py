@@ -21,7 +21,11 @@ _PASSWORDS = ("FLOWER_BASIC_AUTH", "FLOWER_AUTH")
 @click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen on this address.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=5555, show_default=True, help="Listen here."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5555,
+    show_default=True,
+    help="Listen on this port.",
 )
 @click.pass_context
 def flower(ctx: click.Context, host: str, port: int) -> None:
@@ -32,6 +36,11 @@ def flower(ctx: click.Context, host: str, port: int) -> None:
     Flower's own settings are read from FLOWER_… variables; set FLOWER_BASIC_AUTH=user:password
     for it to listen on any address but this machine's. What it has seen is kept in CASCADE_HOME,
     so that it is there again after a restart.
+
+    \b
+    Examples:
+      cascade-batch flower
+      cascade-batch flower --port 5556
     """
     if host not in _LOOPBACK and not any(os.environ.get(name) for name in _PASSWORDS):
         raise UsageError(

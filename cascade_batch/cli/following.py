@@ -9,6 +9,7 @@ from cascade_batch.cli.progress import follow
 from cascade_batch.client.looking import looker
 from cascade_batch.client.pace import Status
 from cascade_batch.client.services import Services
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
 
 
@@ -50,9 +51,9 @@ def exit_code(status: Status) -> int:
         say(f"Go on with it:  cascade-batch resume {quoted}")
         return EXIT_FAILED
     if rows["failed"]:
-        say(f"{rows['failed']:,} rows failed; see why:  cascade-batch errors {quoted}")
+        say(f"{counted(rows['failed'], 'row')} failed; see why:  cascade-batch errors {quoted}")
     if rows["unfunded"]:
-        warn(f"The money ran out before {rows['unfunded']:,} rows had an answer.")
+        warn(f"The money ran out before {counted(rows['unfunded'], 'row')} had an answer.")
         say(f"Go on with more:  cascade-batch budget {quoted} --add USD")
         return EXIT_OUT_OF_MONEY
     return 0

@@ -3,32 +3,15 @@ the one that is nearest."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from cascade_batch.errors import UsageError
+from cascade_batch.near_names import did_you_mean, file_beside
 
 T = TypeVar("T")
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str | None:
-    """A question that names what is nearest; None where nothing is near."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.7)
-    return f"Did you mean {close[0]!r}?" if close else None
-
-
-def file_beside(path: Path) -> str | None:
-    """A question that names a file in the same folder with a similar name; None where there is none."""
-    try:
-        return did_you_mean(
-            str(path), (str(path.with_name(one.name)) for one in path.parent.iterdir())
-        )
-    except (OSError, ValueError):
-        return None
 
 
 def require_file(path: Path) -> None:

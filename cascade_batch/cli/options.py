@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from cascade_batch.cli.completion import complete_jobs
-from cascade_batch.cli.given import OneOf, check_file, file_beside, require_file
+from cascade_batch.cli.given import OneOf, check_file, require_file
+from cascade_batch.near_names import file_beside
 
 F = TypeVar("F", bound=Callable[..., Any])
 

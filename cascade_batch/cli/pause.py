@@ -12,7 +12,12 @@ from cascade_batch.client.services import services
 @click.command(cls=Command)
 @job_argument
 def pause(job: str) -> None:
-    """Send nothing more for a job; calls in flight settle. `resume` goes on."""
+    """Send nothing more for a job; calls in flight settle. `resume` goes on.
+
+    \b
+    Example:
+      cascade-batch pause headlines
+    """
     from cascade_batch.engine.control import pause_job
 
     with services() as service:

@@ -23,6 +23,8 @@ from cascade_batch.cli.bars import (
 from cascade_batch.cli.frame import printable
 from cascade_batch.cli.money import money_parts
 from cascade_batch.cli.output import latency_text
+from cascade_batch.client.progress import rest_text
+from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 
 if TYPE_CHECKING:
@@ -300,6 +302,24 @@ def _notes(notes: Sequence[tuple[str, str]], label: int, page: Page) -> Iterator
         table.add_row("" if name == last else name, shown)
         last = name
         yield table
+
+
+def reason_notes(status: Status) -> list[tuple[str, str]]:
+    """Why a job stands where it stands; of a finished one, why money is left. A line, or none."""
+    if status["status"] == JobState.FINISHED and not status["deleting"]:
+        rest = rest_text(status)
+        return [("Left", rest)] if rest else []
+    return [("Reason", status["reason"])] if status["reason"] else []
+
+
+def next_notes(status: Status, outlook: Outlook | None) -> list[tuple[str, str]]:
+    """What a job at work waits for, and what comes next."""
+    notes = [("Silent", text) for text in (outlook.silent if outlook else ())]
+    if still := status["standstill"]:
+        return notes + [
+            ("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]
+        ]
+    return notes + ([("Next", outlook.next_step)] if outlook and outlook.next_step else [])
 
 
 def trouble_notes(status: Status, outlook: Outlook | None, *, most: int) -> list[tuple[str, str]]:

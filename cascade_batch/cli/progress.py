@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 
 from cascade_batch.cli.frame import printable, say
 from cascade_batch.cli.money import money_parts
-from cascade_batch.cli.picture import Page, draw, trouble_notes, trouble_text
+from cascade_batch.cli.picture import (
+    Page,
+    draw,
+    next_notes,
+    reason_notes,
+    trouble_notes,
+    trouble_text,
+)
 from cascade_batch.client.looking import Sight, is_over, pauses_s
 from cascade_batch.client.pace import Pace, Status, left_text, phase_text, rate_text
-from cascade_batch.client.progress import unfit_text
+from cascade_batch.client.progress import rest_text, unfit_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
@@ -131,6 +138,7 @@ def _follow_plainly(
     began_s = clock()
     said_at: float | None = None
     said_state = said_reason = None
+    was_silent = False
     pauses = pauses_s()
     while True:
         status, outlook = fetch()
@@ -142,6 +150,9 @@ def _follow_plainly(
             if key not in told and len(told) < _KINDS_TOLD:
                 told.add(key)
                 say(f"{status['name']}: {trouble_text(one)}")
+        for silent in outlook.silent if outlook and not was_silent else ():
+            say(f"{status['name']}: {silent}")
+        was_silent = bool(outlook and outlook.silent)
         if status["reason"] and status["reason"] != said_reason and not is_over(status):
             say(f"{status['name']}: {status['reason']}")
         said_reason = status["reason"]
@@ -169,6 +180,7 @@ def plain_line(sight: Sight, pace: Pace) -> str:
             parts.append(unfit_text(status["rows_unfit"]))
         if status.get("quality") is not None:
             parts.append(f"quality {status['quality']:.3f}")
+        parts += [rest] if (rest := rest_text(status)) else []
     elif status["status"] != JobState.PAUSED:
         parts += _rates(pace)
         parts.append(left_text(status, outlook, pace))
@@ -182,12 +194,10 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
 
     status, outlook = sight
     facts: list[str] = []
-    notes: list[tuple[str, str]] = []
+    notes = reason_notes(status)
     if is_over(status):
         if status.get("quality") is not None:
             facts.append(f"quality {status['quality']:.3f}")
-        if status["reason"]:
-            notes.append(("Reason", status["reason"]))
         if status.get("rows_unfit"):
             notes.append(("Unfit", unfit_text(status["rows_unfit"])))
         if status.get("saved_nanousd"):
@@ -197,15 +207,9 @@ def moving(sight: Sight, pace: Pace, console: Console) -> RenderableType:
     else:
         phase = phase_text(status, outlook)
         facts += [*([phase] if phase else []), *_rates(pace), left_text(status, outlook, pace)]
-        if status["reason"]:
-            notes.append(("Reason", status["reason"]))
         if status["waves"]:
             facts.append(f"wave {status['waves']}")
-        if status["standstill"]:
-            still = status["standstill"]
-            notes += [("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]]
-        elif outlook and outlook.next_step:
-            notes.append(("Next", outlook.next_step))
+        notes += next_notes(status, outlook)
     notes += trouble_notes(status, outlook, most=_ERRORS_SHOWN)
     # The cursor rests on a line of its own: what a terminal echoes there (^C) moves nothing. What will not be
     # drawn over may be higher than the terminal.

@@ -14,10 +14,14 @@ import click
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     show_envvar=True,
-    help="YAML or JSON file: models, prices, answers, faults.",
+    help="Read models, prices, answers and faults from this YAML or JSON file.",
 )
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, show_envvar=True, help="Address to listen on."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="Listen on this address.",
 )
 @click.option(
     "--port",
@@ -25,7 +29,7 @@ import click
     show_default=True,
     show_envvar=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0: any that is free.",
+    help="Listen on this port; 0 takes any that is free.",
 )
 def provider(script_path: Path, host: str, port: int) -> None:
     """Serve a script as an OpenAI-compatible (and Anthropic) provider.
@@ -33,6 +37,10 @@ def provider(script_path: Path, host: str, port: int) -> None:
     Prints one line of JSON when it is ready: `url` is the base_url of a tier, `bill` says what was
     billed. Answers, prices, latencies, limits and faults come from the script; nothing leaves this
     machine and nothing costs money. Stops on SIGTERM and Ctrl-C.
+
+    \b
+    Example:
+      cascade-batch provider --script provider.yaml --port 8099
     """
     from cascade_batch.providers.scripted import serve
 

@@ -11,6 +11,7 @@ from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json, print_table, usd
 from cascade_batch.client.services import account_name, services
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import format_usd
 from cascade_batch.errors import UsageError
 
@@ -28,8 +29,10 @@ _SHOWN = 50
 @click.option("--since", type=click.DateTime(_TIMES), help="Look at calls lost from then on (UTC).")
 @click.option("--until", type=click.DateTime(_TIMES), help="Look at calls lost before then (UTC).")
 @click.option("--release", is_flag=True, help="Release all that are looked at.")
-@click.option("--because", metavar="TEXT", help="What proves it, such as the invoice's number.")
-@click.option("--by", metavar="NAME", help="Who says so; your account's name, if not given.")
+@click.option("--because", metavar="TEXT", help="Say what proves it, such as the invoice's number.")
+@click.option(
+    "--by", metavar="NAME", help="Say who decides it (your account's name, if not given)."
+)
 @click.option("--yes", is_flag=True, help="Release without asking.")
 @json_option
 def reconcile(
@@ -49,6 +52,11 @@ def reconcile(
     A call that was cut off may have been billed, so its worst case stays at risk. If the provider's invoice
     proves that it was not, --release gives the money back to the job, with your name and reason in the
     ledger. If it was billed after all, the bill may exceed the budget by as much: only you can know.
+
+    \b
+    Examples:
+      cascade-batch reconcile headlines
+      cascade-batch reconcile headlines --tier large --release --because "invoice 2026-11"
     """
     from cascade_batch.engine import control
     from cascade_batch.engine.jobs import find_job
@@ -84,7 +92,7 @@ def reconcile(
     if as_json:
         print_json({"name": job, "released": done, "released_usd": usd(amount)} | _money(balance))
         return
-    say(f"Released {format_usd(amount)} of {done:,} calls of job {job!r}.")
+    say(f"Released {format_usd(amount)} of {counted(done, 'call')} of job {job!r}.")
     say(f"{format_usd(balance.at_risk_nanousd)} stay at risk.")
 
 
@@ -124,7 +132,7 @@ def _show(job: str, found: list[WriteOff], balance: Balance, *, as_json: bool) -
     if len(found) > _SHOWN:
         say(f"and {len(found) - _SHOWN:,} more (--json shows all).")
     total = sum(one.amount_nanousd for one in found)
-    calls = "1 call" if len(found) == 1 else f"{len(found):,} calls"
+    calls = counted(len(found), "call")
     say(f"{format_usd(total)} for {calls} is held, as it may have been billed.")
 
 

@@ -96,6 +96,10 @@ def replay(sets: tuple[Path, ...], as_json: bool, **given: Any) -> None:
     their prices stand in NAME.json beside it. Shows, per budget, the quality that the planner reaches
     between the hull (random mixes of single tiers) and the oracle (a clairvoyant), beside simple rivals.
     nAUC says how much of the way it goes: 0 is the hull, 1 the oracle.
+
+    \b
+    Example:
+      cascade-batch replay recorded.jsonl.gz --labels learn
     """
     report = _run((*sets, *given["more_sets"]), given)
     if as_json:

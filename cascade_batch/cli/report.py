@@ -18,13 +18,18 @@ from cascade_batch.client.services import services
     "--output",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Write the page to this .html file; - is standard output. By default JOB.html.",
+    help="Write the page to this .html file; - is standard output (JOB.html, if not given).",
 )
 def report(job: str, output: Path | None) -> None:
     """Write a job's report: one HTML page with what was bought, for how much, and why.
 
     The page holds everything that it shows and loads nothing, so that it can be sent to others and printed.
     It is made from what is known now: of a running job as well.
+
+    \b
+    Examples:
+      cascade-batch report headlines
+      cascade-batch report headlines -o - > report.html
     """
     from cascade_batch.client.reading import page_path, read_page, require_html, write_page
 

@@ -12,6 +12,7 @@ import click
 from cascade_batch.cli.frame import Command, say
 from cascade_batch.cli.options import job_argument
 from cascade_batch.client.services import services
+from cascade_batch.domain.counting import counted
 from cascade_batch.errors import CascadeError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
         else:
             exported = export_job(connection, found.job_id, output, found.spec.output)
             rows = exported.rows
-            say(f"{rows:,} rows written to {output}.")
+            say(f"{counted(rows, 'row')} written to {output}.")
             if exported.failed:
                 say(
                     f"{exported.failed:,} of them failed; why, and on what input: {exported.errors}"

@@ -7,8 +7,11 @@ import shlex
 import click
 
 from cascade_batch.cli.frame import Command, say
+from cascade_batch.cli.next_step import next_step
 from cascade_batch.cli.options import job_argument
 from cascade_batch.client.services import account_name, services
+from cascade_batch.domain.counting import counted
+from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd, usd_to_nanousd
 from cascade_batch.errors import UsageError
 
@@ -58,21 +61,18 @@ def retry(job: str, failed: bool, add: str, reason: str | None) -> None:
         if not retried.rows:
             with service.engine.connect() as connection:
                 state = find_job(connection, job).state
-            say(f"No row of job {job!r} failed{'' if reason is None else ' by that'}.")
-            if state == "failed":
-                say(f"The job itself did:  cascade-batch resume {shlex.quote(job)}")
+            by = "" if reason is None else " by that"
+            say(f"No row of job {job!r} failed{by}: nothing is asked once more.")
+            say(next_step(job, state))
             return
         if not retried.is_paused:
             service.wake(job)
-    rows, are = ("1 row", "is") if retried.rows == 1 else (f"{retried.rows:,} rows", "are")
+    are = "is" if retried.rows == 1 else "are"
     when = " as soon as it goes on" if retried.is_paused else ""
-    say(f"{rows} of job {job!r} that failed {are} asked once more{when}.")
+    say(f"{counted(retried.rows, 'row')} of job {job!r} that failed {are} asked once more{when}.")
     if retried.missing_nanousd:
         say(
             f"That may take up to {format_usd(retried.missing_nanousd)} more than is free:"
             f"  cascade-batch budget {shlex.quote(job)} --add USD"
         )
-    if retried.is_paused:
-        say(f"It is paused:  cascade-batch resume {shlex.quote(job)}")
-    else:
-        say(f"Follow it:  cascade-batch watch {shlex.quote(job)}")
+    say(next_step(job, JobState.PAUSED if retried.is_paused else JobState.RUNNING))

@@ -17,6 +17,7 @@ from cascade_batch.client.expectation import next_money_text, quality_text
 from cascade_batch.client.pace import format_duration, phase_text
 from cascade_batch.client.progress import unfit_text
 from cascade_batch.client.services import services
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _facts(job: Mapping[str, Any], outlook: Outlook) -> list[str]:
     if phase := phase_text(job, outlook):
         facts.append(phase)
     if job["waves"]:
-        facts.append("1 wave" if job["waves"] == 1 else f"{job['waves']:,} waves")
+        facts.append(counted(job["waves"], "wave"))
     if job["policy"] not in (None, "auto"):
         facts.append(f"policy {job['policy']}")
     if job["saved_nanousd"]:
@@ -134,19 +135,13 @@ def _facts(job: Mapping[str, Any], outlook: Outlook) -> list[str]:
 
 
 def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
-    from cascade_batch.cli.picture import trouble_notes
+    from cascade_batch.cli.picture import next_notes, reason_notes, trouble_notes
 
-    frontier, notes = job["frontier"], []
-    if job["reason"]:
-        notes.append(("Reason", job["reason"]))
+    frontier, notes = job["frontier"], reason_notes(job)
     if job["status"] == "finished" and job["rows_unfit"]:
         see = f"see them:  cascade-batch results {shlex.quote(job['name'])}"
         notes.append(("Unfit", f"{unfit_text(job['rows_unfit'])}; {see}"))
-    if job["standstill"] is not None:
-        still = job["standstill"]
-        notes += [("Still", f"for {still['idle_s']:.0f} s: {why}") for why in still["reasons"]]
-    elif outlook.next_step:
-        notes.append(("Next", outlook.next_step))
+    notes += next_notes(job, outlook)
     if job["at_risk_calls"]:
         notes.append(("Lost", lost_calls_text(job["name"], job["at_risk_calls"])))
     notes += [("Undelivered", text) for text in _undelivered(job["notifications"])]
@@ -161,8 +156,7 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
 def _undelivered(outbox: list[dict[str, Any]]) -> list[str]:
     """Receivers that did not take what they should be told, and why."""
     return [
-        f"{one['target']} did not take {given_up + one['waiting']:,} message"
-        f"{'s' if given_up + one['waiting'] > 1 else ''}: {one['error']}"
+        f"{one['target']} did not take {counted(given_up + one['waiting'], 'message')}: {one['error']}"
         f"{'; given up' if given_up else '; tried again'}"
         for one in outbox
         if (given_up := one["given_up"]) or (one["waiting"] and one["error"])

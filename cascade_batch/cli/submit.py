@@ -12,6 +12,7 @@ from cascade_batch.cli.frame import Command, say, warn
 from cascade_batch.cli.options import job_options, json_option
 from cascade_batch.cli.output import print_json, usd
 from cascade_batch.client.services import Services, services
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:
@@ -106,9 +107,14 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     except KeyboardInterrupt:
         say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
         raise
-    without = f" ({left_out:,} records left out)" if left_out else ""
+    without = f" ({counted(left_out, 'record')} left out)" if left_out else ""
+    saved = ""
+    if submission.saved_rows:
+        saved = (
+            f" ({submission.saved_rows:,} of them answered by an earlier job or row, at no cost)"
+        )
     say(
-        f"Job {submission.name!r}: {submission.rows:,} rows{without},"
+        f"Job {submission.name!r}: {counted(submission.rows, 'row')}{without}{saved},"
         f" a budget of {format_usd(request.spec.budget_nanousd)}."
     )
     return submission

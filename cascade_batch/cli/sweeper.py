@@ -16,7 +16,12 @@ logger = logging.getLogger(__name__)
 
 @click.command(cls=Command)
 def sweeper() -> None:
-    """Free what dead workers held, wake idle ones and finish jobs, until stopped."""
+    """Free what dead workers held, wake idle ones and finish jobs, until stopped.
+
+    \b
+    Example:
+      cascade-batch sweeper
+    """
     ready = own_settings()
     from cascade_batch.dispatch.app import make_app
     from cascade_batch.dispatch.publisher import CeleryPublisher

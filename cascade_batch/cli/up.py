@@ -14,6 +14,10 @@ def up() -> None:
     """Start the embedded stack: Postgres, Valkey, and workers when there is work.
 
     Other commands do so by themselves. It stops by `down`, or when nobody needed it for a while.
+
+    \b
+    Example:
+      cascade-batch up
     """
     given = settings()
     if not given.is_embedded:

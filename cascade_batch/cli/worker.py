@@ -31,6 +31,11 @@ def worker(tiers: str, control: bool, concurrency: int, name: str | None, log_le
     """Work on chunks of the named tiers, until stopped.
 
     A first SIGTERM lets calls in flight settle. The tiers' keys are read from the environment here.
+
+    \b
+    Examples:
+      cascade-batch worker --tiers small,large
+      cascade-batch worker --control
     """
     served = [part.strip() for part in tiers.split(",") if part.strip()]
     if not served and not control:

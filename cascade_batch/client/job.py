@@ -271,6 +271,9 @@ class Job(JobControls):
             `is_ok`; `differences`, a sentence each; `balance` in nano-dollars; and how many `rows`,
             `answers`, `verdicts` and ledger `entries` there are.
 
+        Raises:
+            UsageError: The job is being deleted.
+
         Examples:
             >>> cascade_batch.job("example").audit().differences
             []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ LEAST_S = 3.0
 LEAST_CALLS = 10
 """Fewer say nothing about the others."""
 _KEPT = 5000
+STEADY_S = 10.0
+"""Of what was told before, a third is left after so long."""
+_FEW_S = 10.0
 
 
 class _Look(NamedTuple):
@@ -39,6 +44,8 @@ class Pace:
 
     seen: deque[_Look] = field(default_factory=lambda: deque(maxlen=_KEPT))
     moved_s: dict[str, float] = field(default_factory=dict)
+    _told: tuple[float, float] | None = None
+    """When time left was told last, and how much, in seconds."""
 
     def note(self, status: Status, now_s: float) -> None:
         """Take note of a status."""
@@ -82,12 +89,26 @@ class Pace:
         """Seconds for what is known to be ahead: calls that were released, and rows without an answer.
 
         None where too little was seen of a tier that has work, or where it stalls: a guess would be worse
-        than nothing.
+        than nothing. What was told before runs down, and moves to what is seen now by and by: a wave that
+        ends, or a tier that begins, is no reason to jump.
         """
         times_s = self._times_s(status, outlook)
-        return (
+        left_s = (
             None if times_s is None or self.stalls(status, outlook) else max(times_s, default=None)
         )
+        return None if left_s is None else self._steadied(left_s)
+
+    def _steadied(self, left_s: float) -> float:
+        now_s = self.seen[-1].at_s
+        if self._told is not None:
+            passed_s = now_s - self._told[0]
+            expected_s = self._told[1] - passed_s
+            # As a factor, so that a long time and a short one are followed alike.
+            if expected_s > 1.0 and left_s > 0.0:
+                kept = math.exp(-passed_s / STEADY_S)
+                left_s *= (expected_s / left_s) ** kept
+        self._told = (now_s, left_s)
+        return left_s
 
     def stalls(self, status: Status, outlook: Outlook | None) -> bool:
         """Whether the pace so far says nothing of what is left: the calls of a tier take longer than all of
@@ -144,13 +165,20 @@ def left_text(status: Status, outlook: Outlook | None, pace: Pace) -> str:
     """How long a job may still take, in words that do not promise more than is known."""
     left_s = pace.left_s(status, outlook)
     if left_s is not None:
-        return f"about {format_duration(left_s)} left for what is planned"
+        return left_words(left_s)
     calls = sum(tier.in_flight for tier in outlook.tiers.values()) if outlook else 0
     if calls and pace.stalls(status, outlook):
-        return (
-            "waits for 1 call under way" if calls == 1 else f"waits for {calls:,} calls under way"
-        )
+        return f"waits for {counted(calls, 'call')} under way"
     return "time left unknown"
+
+
+def left_words(left_s: float) -> str:
+    """Time left in words: no more exact than the guess is."""
+    if left_s < _FEW_S:
+        return "a few seconds left for what is planned"
+    if left_s < 60.0:
+        left_s = min(math.ceil(left_s / _FEW_S) * _FEW_S, 60.0)
+    return f"about {format_duration(left_s)} left for what is planned"
 
 
 def phase_text(status: Status, outlook: Outlook | None) -> str | None:

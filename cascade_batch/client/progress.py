@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cascade_batch.client.looking import Sight
-from cascade_batch.client.pace import Pace, format_duration, rate_text
+from cascade_batch.client.pace import Pace, left_words, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
@@ -49,7 +49,7 @@ class Progress:
     Attributes:
         job: The job's name.
         status: Its state.
-        reason: Why it is paused, cancelled or failed; else None.
+        reason: Why it is paused, cancelled or failed; of a finished job, why money is left; else None.
         rows_total: Its rows.
         rows_answered: Rows that have an answer.
         rows_failed: Rows that no tier could answer.
@@ -137,7 +137,7 @@ class Progress:
         if self.rows_per_s and not self.is_over:
             texts.append(f"{rate_text(self.rows_per_s)} rows/s")
         if self.left_s is not None and not self.is_over:
-            texts.append(f"about {format_duration(self.left_s)} left for what is planned")
+            texts.append(left_words(self.left_s))
         return texts
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # from IPython
@@ -185,11 +185,26 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
     )
 
 
+def rest_text(status: Mapping[str, Any]) -> str | None:
+    """How much money a finished job has left, and why it bought nothing more for it; None: it is at work, has
+    nothing left, or was finished by a version that did not say.
+
+    Args:
+        status: As `job_status` gives it.
+    """
+    free = status["budget_nanousd"] - sum(
+        status[f"{what}_nanousd"] for what in ("spent", "reserved", "at_risk", "overrun")
+    )
+    is_reason = status["status"] == JobState.FINISHED and not status["deleting"]
+    if not is_reason or not status["reason"] or free <= 0:
+        return None
+    return f"{format_usd(free)} is left: {status['reason']}"
+
+
 def unfit_text(rows: int) -> str:
     """What is to be said of final answers that are of no use."""
-    if rows == 1:
-        return "1 answer does not fit the output asked for: its value is null"
-    return f"{rows:,} answers do not fit the output asked for: their value is null"
+    what, whose = ("answer does", "its") if rows == 1 else ("answers do", "their")
+    return f"{rows:,} {what} not fit the output asked for: {whose} value is null"
 
 
 def usd_text(usd: float) -> str:

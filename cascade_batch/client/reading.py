@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from cascade_batch.client.expectation import next_money_text
 from cascade_batch.engine.frontier import job_frontier
-from cascade_batch.engine.jobs import find_job
+from cascade_batch.engine.jobs import find_job, require_kept
 from cascade_batch.engine.status import job_status
 from cascade_batch.errors import UsageError
 from cascade_batch.ledger import AuditReport, LostMoney, audit_job, sum_write_offs
@@ -36,9 +36,10 @@ def read_audit(
 
     Raises:
         JobNotFoundError: There is no such job.
+        UsageError: It is being deleted: what is gone of it can't be held against the rest.
     """
     with engine.connect() as connection:
-        job_id = find_job(connection, name).job_id
+        job_id = require_kept(find_job(connection, name)).job_id
     # The audit sets its own isolation level, which only a fresh transaction can take.
     with engine.connect() as connection:
         report = audit_job(connection, job_id, bill_nanousd=bill_nanousd)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cascade_batch.errors import DataError, UsageError
+from cascade_batch.near_names import file_beside
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -68,7 +69,9 @@ def check_file(source: str) -> None:
     except (OSError, ValueError) as error:
         raise unreadable(source, error) from None
     if not found:
-        hint = "Check the name and the working folder; `-` reads standard input."
+        hint = (
+            file_beside(path) or "Check the name and the working folder; `-` reads standard input."
+        )
         if "://" in source:
             hint = "Download it first, or pipe it in: curl URL | cascade-batch submit - …"
         raise DataError("there is no such file", source=source, hint=hint)

@@ -13,6 +13,7 @@ from cascade_batch.dispatch.at_work import at_work
 from cascade_batch.dispatch.observing import close_observer, observed_plan, observer
 from cascade_batch.dispatch.publisher import CeleryPublisher
 from cascade_batch.dispatch.runtime import WorkerRuntime, begin_shutdown
+from cascade_batch.domain.counting import counted
 from cascade_batch.engine.plan import plan_job as plan
 from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.errors import JobNotFoundError
@@ -50,7 +51,7 @@ def run_chunk(*, job: str, tier: str, chunk: int, rows: str) -> str:
             _publisher().publish_chunks([again])
     if not summary.calls:
         return "nothing left to do"
-    return f"{_counted(summary.chunks, 'chunk')} done, {_counted(summary.calls, 'call')}"
+    return f"{counted(summary.chunks, 'chunk')} done, {counted(summary.calls, 'call')}"
 
 
 # A planner that dies (of memory, say) would die of the same message at once, and again: the sweeper
@@ -68,12 +69,8 @@ def plan_job(*, job: str) -> str:
     return (
         "finished"
         if planned.finished
-        else f"wave {planned.wave}: {_counted(planned.purchases, 'purchase')}"
+        else f"wave {planned.wave}: {counted(planned.purchases, 'purchase')}"
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 @signals.worker_shutting_down.connect

@@ -26,6 +26,18 @@ from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import CHUNK, JOB, JOB_TIER
 
 _AT_WORK = (JobState.QUEUED, JobState.RUNNING)
+# A finished job's reason says why money is left. Without one, and with money left, it finished in a version
+# that did not say, and is looked at again.
+_DONE = sa.text(
+    "SELECT j.rows_failed <= j.rows_unfunded"
+    "       AND (j.reason IS NOT NULL OR b.spent_nanousd + b.at_risk_nanousd + b.reserved_nanousd"
+    "            + b.overrun_nanousd >= b.budget_nanousd)"
+    "       AND NOT EXISTS (SELECT FROM cascade_store.job_tier t"
+    "                        WHERE t.job_id = j.job_id AND t.stopped IS NOT NULL)"
+    "       AND NOT EXISTS (SELECT FROM cascade_store.entry e"
+    "                        WHERE e.job_id = j.job_id AND e.at > j.finished_at)"
+    "  FROM cascade_store.job j JOIN cascade_store.balance b USING (job_id) WHERE j.job_id = :job"
+)
 
 
 def pause_job(engine: sa.Engine, name: str) -> Job:
@@ -66,13 +78,19 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     """Go on with what is not done: a paused, failed or cancelled job, or a finished one for which
     money is left. A job at work is left at work, and its workers are woken.
 
-    Tiers that were stopped and rows that a server's trouble made fail get another chance.
+    Tiers that were stopped and rows that a server's trouble made fail get another chance. A finished job for
+    which the planner would decide the same again stays finished.
+
+    Returns:
+        The job as it is then.
 
     Raises:
         UsageError: The job is being deleted, or holds a part of its data set only.
     """
     with engine.begin() as connection:
         job = require_whole(job_to_change(connection, name))
+        if job.state is JobState.FINISHED and _is_done(connection, job):
+            return job
         if job.state not in _AT_WORK:
             # Calls in flight may still settle, in turns that lock the balance before the tiers.
             read_balance(connection, job.job_id, lock=True)
@@ -84,6 +102,11 @@ def resume_job(engine: sa.Engine, name: str, publisher: Publisher) -> Job:
     publish_ready(engine, publisher)
     publisher.publish_plan(name)
     return resumed
+
+
+def _is_done(connection: sa.Connection, job: Job) -> bool:
+    """Whether going on would change nothing: nothing failed but for money, and no money came since."""
+    return bool(connection.execute(_DONE, {"job": job.job_id}).scalar_one())
 
 
 def go_on(connection: sa.Connection, job: Job) -> None:

@@ -18,15 +18,13 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
-
-import psycopg
 
 from cascade_batch.engine.calls import Calls, fault
 from cascade_batch.engine.chunk_rows import load_rows
 from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContext, JobContexts
 from cascade_batch.engine.due import due_job
+from cascade_batch.engine.job_notes import fail_job, set_note
 from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.engine.purchases import least_tried_first, make_purchase
 from cascade_batch.errors import CascadeError
@@ -344,13 +342,13 @@ class Driver:
         self._calls.outages.clear()
 
     async def _note(self, context: JobContext, note: str | None) -> None:
-        await self.database.call(partial(_set_note, context.job_id, context.note, note))
+        await self.database.call(partial(set_note, context.job_id, context.note, note))
         context.note = note
 
     async def _fail_jobs(self) -> None:
         while self._calls.fatal:
             job_id, reason = next(iter(self._calls.fatal.items()))
-            await self.database.call(partial(_fail_job, job_id, reason))
+            await self.database.call(partial(fail_job, job_id, reason))
             for chunk in self._chunks.values():
                 if chunk.lease.job_id == job_id:
                     chunk.stop()
@@ -370,26 +368,3 @@ class Driver:
         pause_s = self._last_turn_at + TURN_S - loop.time()
         if pause_s > 0:
             await asyncio.sleep(pause_s)
-
-
-async def _set_note(
-    job_id: int,
-    old: str | None,
-    new: str | None,
-    connection: psycopg.AsyncConnection[tuple[Any, ...]],
-) -> None:
-    await connection.execute(
-        "UPDATE cascade_store.job SET reason = %s WHERE job_id = %s AND state = 'running'"
-        " AND (reason IS NULL OR reason = %s)",
-        (new, job_id, old),
-    )
-
-
-async def _fail_job(
-    job_id: int, reason: str, connection: psycopg.AsyncConnection[tuple[Any, ...]]
-) -> None:
-    await connection.execute(
-        "UPDATE cascade_store.job SET state = 'failed', reason = %s, finished_at = now()"
-        " WHERE job_id = %s AND state IN ('queued', 'running')",
-        (reason, job_id),
-    )

@@ -30,7 +30,7 @@ COPIED = """passed, input_tokens, cached_input_tokens, output_tokens, reasoning_
     matches_gold, value_key"""
 """What of an answer does not depend on who paid for it, nor on when."""
 
-_FOLLOW = f"""
+FOLLOW = f"""
 WITH added AS (
     INSERT INTO cascade_store.answer (
         job_id, row_no, tier_no, sample_no, cost_nanousd, chunk_id, answered_at, saved_nanousd, {COPIED})
@@ -62,6 +62,7 @@ UPDATE cascade_store.job j
    SET saved_nanousd = j.saved_nanousd + (SELECT coalesce(sum(saved_nanousd), 0)::bigint FROM counted)
  WHERE j.job_id = %(job)s AND EXISTS (SELECT FROM counted)
 """  # noqa: S608
+"""Gives a job's followers the answers of their leaders, and counts them."""
 # A job that is over, with followers that may have missed something, and nothing in flight any more. Its end
 # is looked after once: then both times are the same.
 _OWED = """
@@ -115,7 +116,7 @@ def follow(raw: Raw, job_id: int) -> None:
 
     Where a leader has none, nothing is done: the choice that says why is written for both.
     """
-    raw.execute(_FOLLOW, {"job": job_id})
+    raw.execute(FOLLOW, {"job": job_id})
 
 
 def note_followed(raw: Raw, job_id: int) -> None:

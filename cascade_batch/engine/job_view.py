@@ -49,6 +49,7 @@ class Standing:
         rows_on_their_way: How many rows of them are neither answered nor refused.
         sampled: [N, T] the tier gave a second answer, or refused to.
         judged: [N, T] the judge was asked about the answer.
+        is_stopped: Some tier was stopped, because it billed more than it declared.
     """
 
     view: JobView
@@ -62,6 +63,7 @@ class Standing:
     judged: Bools
     asked: NDArray[np.intp] | None = None
     leader: NDArray[np.int64] | None = None
+    is_stopped: bool = False
 
     @property
     def shown(self) -> JobView:
@@ -182,6 +184,7 @@ def standing_of(known: JobEvidence, spec: JobSpec, stopped: Bools, balance: Bala
         judged=known.judged,
         asked=asked,
         leader=leader,
+        is_stopped=bool(stopped.any()),
     )
 
 

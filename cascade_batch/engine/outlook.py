@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,14 +10,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
 from cascade_batch.engine.jobs import find_job
+from cascade_batch.settings import settings
 
 _LOOKED_AT = 1000
 """Troubles of a kind that are looked at: those before them are old news."""
+_SILENT_SHARE = 0.5
+"""Of a lease that is renewed in time, so much or more is left."""
 _NUMBER = re.compile(r"\d+")
 
-_CHUNKS = """
+_SILENT = "c.state = 'leased' AND c.lease_expires_at < clock_timestamp() + make_interval(secs => :silent_s)"
+_CHUNKS = f"""
 SELECT t.name, t.answers - t.cached + t.verdicts + t.refused_rows AS done,
        t.refused_rows + t.lost_calls AS troubles,
        coalesce(sum(c.row_count), 0)::bigint AS asked,
@@ -25,12 +31,16 @@ SELECT t.name, t.answers - t.cached + t.verdicts + t.refused_rows AS done,
        coalesce(sum(c.row_count) FILTER (WHERE c.state = 'ready'
                 AND c.not_before > clock_timestamp()), 0)::bigint AS put_off,
        count(*) FILTER (WHERE c.state <> 'done') AS open_chunks,
-       count(*) FILTER (WHERE c.state = 'leased') AS leased_chunks
+       count(*) FILTER (WHERE c.state = 'leased') AS leased_chunks,
+       count(*) FILTER (WHERE {_SILENT}) AS silent_chunks,
+       coalesce(sum(c.row_count) FILTER (WHERE {_SILENT}), 0)::bigint AS silent_rows,
+       extract(epoch FROM max(c.lease_expires_at) FILTER (WHERE {_SILENT})
+               - clock_timestamp())::float AS silent_s
   FROM cascade_store.job_tier t LEFT JOIN cascade_store.chunk c USING (job_id, tier_no)
  WHERE t.job_id = :job
  GROUP BY t.job_id, t.tier_no
  ORDER BY t.tier_no
-"""
+"""  # noqa: S608
 _PLAN = """
 SELECT plan_below, plan_failures, reading,
        extract(epoch FROM plan_not_before - clock_timestamp())::float AS rests_s
@@ -94,12 +104,14 @@ class Outlook:
     Attributes:
         tiers: By name, cheap to dear.
         next_step: What happens next, or is waited for, in words; None: the job is not at work.
+        silent: What workers hold that have not been heard of for too long, a sentence a tier.
         troubles: The most frequent first.
     """
 
     tiers: Mapping[str, TierOutlook]
     next_step: str | None
     troubles: tuple[Trouble, ...]
+    silent: tuple[str, ...] = ()
 
 
 def job_outlook(connection: sa.Connection, name: str) -> Outlook:
@@ -110,7 +122,9 @@ def job_outlook(connection: sa.Connection, name: str) -> Outlook:
     """
     job = find_job(connection, name)
     key = {"job": job.job_id}
-    tiers = connection.execute(sa.text(_CHUNKS), key).mappings().all()
+    # Whoever lives renews a lease when a third of it has passed.
+    silent = {"silent_s": settings().lease_s * _SILENT_SHARE}
+    tiers = connection.execute(sa.text(_CHUNKS), key | silent).mappings().all()
     next_step = None
     if job.state in (JobState.QUEUED, JobState.RUNNING):
         plan = connection.execute(sa.text(_PLAN), key).mappings().one()
@@ -120,13 +134,31 @@ def job_outlook(connection: sa.Connection, name: str) -> Outlook:
         troubles = connection.execute(
             sa.text(_TROUBLES), {**key, "looked_at": _LOOKED_AT}
         ).mappings()
-    return Outlook({t["name"]: _tier(t) for t in tiers}, next_step, group_troubles(troubles))
+    return Outlook(
+        {t["name"]: _tier(t) for t in tiers},
+        next_step,
+        group_troubles(troubles),
+        tuple(_silent(tier) for tier in tiers if tier["silent_chunks"]),
+    )
 
 
 def _tier(row: Any) -> TierOutlook:
     # Chunks know their rows, tiers know what was done: what is open is what neither of them denies.
     left = min(row["open"], max(row["asked"] - row["done"], row["in_flight"]))
     return TierOutlook(row["asked"], left, min(row["in_flight"], left), min(row["put_off"], left))
+
+
+def _silent(tier: Any) -> str:
+    """A worker that was killed leaves its rows to nobody until its lease runs out."""
+    chunks = counted(tier["silent_chunks"], "chunk")
+    wait, are = ("waits", "is") if tier["silent_chunks"] == 1 else ("wait", "are")
+    rows = counted(min(tier["silent_rows"], max(_tier(tier).open, 1)), "row")
+    seconds = max(math.ceil(tier["silent_s"]), 0)
+    when = f"in {seconds} s at the latest" if seconds else "now"
+    return (
+        f"{chunks} of tier {tier['name']} (up to {rows}) {wait} for the lease of a worker that gives no sign"
+        f" of life; {are} freed for others {when}"
+    )
 
 
 def _next_step(waves: int, tiers: Iterable[Any], plan: Any) -> str:
@@ -144,7 +176,7 @@ def _next_step(waves: int, tiers: Iterable[Any], plan: Any) -> str:
         return f"waits for a worker of tier {idle}"
     # The planner comes when fewer than `plan_below` are open.
     chunks = max(open_chunks - plan["plan_below"] + 1, 1)
-    when = "one more chunk is" if chunks == 1 else f"{chunks:,} more chunks are"
+    when = "one more chunk is" if chunks == 1 else f"{counted(chunks, 'more chunk')} are"
     rests_s = plan["rests_s"] or 0.0
     rest = f", in {rests_s:.0f} s at the earliest" if rests_s >= 1 else ""
     return f"wave {waves + 1} is planned when {when} done{rest}"

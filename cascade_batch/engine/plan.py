@@ -22,7 +22,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cascade_batch.domain.job import JobState
 from cascade_batch.engine.choices import write_choices
+from cascade_batch.engine.deciding import decide
 from cascade_batch.engine.due import is_due
 from cascade_batch.engine.evidence import forget_evidence, read_evidence
 from cascade_batch.engine.followers import follow
@@ -40,16 +41,10 @@ from cascade_batch.engine.job_view import Standing, standing_of
 from cascade_batch.engine.jobs import Job, find_job, set_state
 from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
-from cascade_batch.engine.release import (
-    completing_wave,
-    note_planning,
-    pick,
-    release_wave,
-    write_decisions,
-)
+from cascade_batch.engine.release import note_planning, release_wave, write_decisions
 from cascade_batch.errors import CascadeError
 from cascade_batch.ledger import Balance, clear_ring_fence, move_ring_fence, read_balance
-from cascade_batch.policy import Action, Choice, Wave
+from cascade_batch.policy import Choice, Wave
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.tables import JOB, JOB_TIER
 
@@ -169,18 +164,18 @@ def _plan(
         snapshot = _read(engine, connection, name)
         if snapshot is None:
             break
-        wave = _decide(snapshot, planner)
+        job, standing = snapshot.job, snapshot.standing
+        wave, left = decide(job, standing, snapshot.balance, snapshot.calls, planner)
         try:
             if len(wave):
                 return _release(connection, snapshot, wave, started)
-            if snapshot.standing.open_chunks:
+            if standing.open_chunks:
                 _wait(connection, snapshot, started)
                 break
-            standing = snapshot.standing
             shown = standing.shown
             choice = standing.for_all(planner.choose_answers(shown))
-            frontier = frontier_at_finish(snapshot.job, shown, snapshot.balance, planner)
-            finished = _finish(connection, snapshot, choice, frontier)
+            frontier = frontier_at_finish(job, shown, snapshot.balance, planner)
+            finished = _finish(connection, snapshot, choice, frontier, left)
         except _StaleError:
             continue
         forget_evidence(engine, snapshot.job.job_id)
@@ -210,35 +205,6 @@ def _read(engine: sa.Engine, connection: sa.Connection, name: str) -> _Snapshot 
         calls=calls,
         calls_per_s=new_calls / wave_age_s if wave_age_s else 0.0,
     )
-
-
-def _decide(snapshot: _Snapshot, planner: Planner) -> Wave:
-    job, standing = snapshot.job, snapshot.standing
-    view = standing.view
-    is_idle = not standing.open_chunks
-    if is_idle and job.planned_calls == snapshot.calls:
-        # The last wave ended without a call made or a row given up: what it wanted could not be afforded,
-        # and asking for it again would go on for ever.
-        return completing_wave(standing, snapshot.balance)
-    # Nothing can be bought any more that the money would not carry at worst case even if all that is reserved
-    # came back: offered again, it would be handed back by workers time after time.
-    most = snapshot.balance.free_nanousd + snapshot.balance.reserved_nanousd
-    most -= int(standing.part_nanousd.sum())
-    out_of_reach = view.worst_nanousd > max(most, 0) + standing.part_nanousd[:, None]
-    view = replace(view, barred=view.barred | (out_of_reach & ~view.in_flight))
-    shown = standing.of_asked(view)
-    wave = planner.plan_wave(shown, job.spec.policy, seed=job.spec.seed, wave=job.waves + 1)
-    wave = standing.of_all(wave)
-    at = (wave.row_no, wave.tier_no)
-    sound = ~view.in_flight[at] & np.where(
-        wave.action == Action.ANSWER,
-        ~view.barred[at] & ~standing.first_on_its_way[wave.row_no],
-        view.held[at] & ~standing.has_been_bought(wave.action, at),
-    )
-    if not sound.all():
-        logger.warning("job %s: %d purchases can't be made", job.name, np.sum(~sound))
-    wave = pick(wave, sound)
-    return wave if len(wave) or not is_idle else completing_wave(standing, snapshot.balance)
 
 
 def _release(
@@ -287,6 +253,7 @@ def _finish(
     snapshot: _Snapshot,
     choice: Choice,
     frontier: dict[str, Any] | None,
+    left: str | None,
 ) -> Planned:
     job, view = snapshot.job, snapshot.standing.view
     with connection.begin():
@@ -310,7 +277,7 @@ def _finish(
             .where(JOB.c.job_id == job.job_id)
             .values(
                 state=JobState.FINISHED,
-                reason=None,
+                reason=left if now.free_nanousd > 0 else None,
                 labels=view.labels.name.lower(),
                 plan_failures=0,
                 finished_at=sa.func.now(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.money import MAX_BUDGET_NANOUSD, enough_usd, format_usd
 from cascade_batch.domain.row import Prompt, Record
@@ -142,12 +143,16 @@ def require_columns(spec: JobSpec, columns: Iterable[str]) -> None:
             )
 
 
-def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable_rows: int) -> None:
+def require_budget(
+    spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable_rows: int, saved_rows: int = 0
+) -> None:
     """Refuse a budget that can't answer every row.
 
     Args:
         minimum_nanousd: Sum of the rows' worst cases, each on the tier that is cheapest for it.
         affordable_rows: Rows from the start of the data that the budget covers; 0: none, or it is not known.
+        saved_rows: Rows that cost nothing: an earlier job answered them, a pilot say, or another row asks the
+            same.
 
     Raises:
         BudgetError: It can't; the hint says what would do.
@@ -161,9 +166,16 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
     )
     # The same figure twice: whichever of them is typed back is enough.
     enough = enough_usd(minimum_nanousd)
+    they, without = f"all {rows:,} rows: at worst they", ""
+    if saved_rows:
+        they = f"all of the {counted(rows - saved_rows, 'row')} still to be asked: at worst they"
+        without = (
+            f" ({saved_rows:,} of {rows:,} rows have an answer of an earlier job (a pilot, say), or get that"
+            " of a row that asks the same, and cost nothing)"
+        )
     raise BudgetError(
-        f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {rows:,} rows: at worst they"
-        f" cost ${enough} on the cheapest tier.",
+        f"A budget of {format_usd(spec.budget_nanousd)} can't answer {they} cost ${enough} on the cheapest"
+        f" tier{without}.",
         hint=f"Give --budget {enough} or more,{fewer} or lower the cheapest"
         " tier's max_output_tokens, which the worst case counts in full.",
     )

@@ -35,7 +35,7 @@ PLAN_AT_ONCE_ROWS = 50_000
 """Rows up to which the first wave is planned, in a moment, before the job can be seen. A larger job is left
 to the planner's process, which has to read all of it anyway, and has the memory for it."""
 _STILL_NEEDED = """
-SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
+SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint, count(*)
   FROM cascade_store.row r
  WHERE r.job_id = %(job)s
    AND NOT EXISTS (SELECT FROM cascade_store.follower f WHERE f.job_id = %(job)s AND f.row_no = r.row_no)
@@ -46,13 +46,21 @@ SELECT coalesce(sum((SELECT min(w) FROM unnest(r.worst_nanousd) w)), 0)::bigint
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A stored job, to be made known now that it is committed: by `notices` of its first chunks, or, where
-    there are none, by a message to the planner."""
+    there are none, by a message to the planner.
+
+    Attributes:
+        rows: All its rows.
+        worst_case_nanousd: What those that have to be asked cost at worst, each on its cheapest tier.
+        saved_rows: Rows that need not be asked: an earlier job (a pilot, say) answered the very same request,
+            or an earlier row makes it.
+    """
 
     job_id: int
     name: str
     rows: int
     worst_case_nanousd: int
     notices: list[ChunkNotice]
+    saved_rows: int = 0
 
 
 def submit_job(
@@ -95,17 +103,20 @@ def open_job(
     attach_partitions(raw, job_id)
     minimum_nanousd = ingest.cheapest_nanousd
     saves = False
+    saved_rows = 0
     if spec.cache:
         store_keys(raw, job_id, bounds)
         saves = save(raw, job_id, spec, ingest)
     if saves:
-        minimum_nanousd = _still_needed(raw, job_id)
+        minimum_nanousd, needed = _still_needed(raw, job_id)
+        saved_rows = ingest.rows - needed
     require_budget(
         spec,
         rows=ingest.rows,
         minimum_nanousd=minimum_nanousd,
         # Which of the rows can be afforded is not known where some of them cost nothing.
         affordable_rows=0 if saves else ingest.affordable_rows,
+        saved_rows=saved_rows,
     )
     spec = describe(connection, job_id, spec, ingest.columns, rows=ingest.rows)
     open_account(
@@ -118,7 +129,7 @@ def open_job(
     if ingest.rows <= PLAN_AT_ONCE_ROWS:
         notices = _release_first_wave(connection, spec, planner, taken=saves)
     notify_jobs_changed(connection)
-    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices)
+    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices, saved_rows)
 
 
 def describe(
@@ -198,10 +209,10 @@ def save(raw: Raw, job_id: int, spec: JobSpec, ingest: Ingest) -> bool:
     return bool(followers.size or taken)
 
 
-def _still_needed(raw: Raw, job_id: int) -> int:
-    """Worst cases, each on its cheapest tier, of the rows that have to be asked."""
+def _still_needed(raw: Raw, job_id: int) -> tuple[int, int]:
+    """Worst cases, each on its cheapest tier, of the rows that have to be asked, and how many these are."""
     found = raw.execute(_STILL_NEEDED, {"job": job_id}).fetchone()
-    return int(str(found[0])) if found else 0
+    return (int(str(found[0])), int(str(found[1]))) if found else (0, 0)
 
 
 def _release_first_wave(

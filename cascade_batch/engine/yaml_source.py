@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import yaml
 
 from cascade_batch.errors import UsageError
+from cascade_batch.near_names import file_beside
 
 Steps = Sequence[str | int]
 
@@ -268,7 +269,9 @@ def read_text(path: Path, where: str, what: str, max_bytes: int) -> str:
             content = file.read(max_bytes + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UsageError(f"{where}: {what} can't be read: {why}.") from None
+        # What is not there has another name, maybe.
+        hint = file_beside(path) if isinstance(error, FileNotFoundError) else None
+        raise UsageError(f"{where}: {what} can't be read: {why}.", hint=hint) from None
     if len(content) > max_bytes:
         raise UsageError(f"{where}: {what} is longer than {max_bytes // 2**20} MiB.")
     try:

@@ -125,6 +125,20 @@ class Outlook:
         decision = self.decide(self.prospects.solve(price), price)
         return float((decision.worth + price * decision.spend_nanousd).mean())
 
+    def would_gain(self) -> bool:
+        """Whether anything would be bought if there were more money."""
+        price = self._lowest_price()
+        strategy = self.prospects.solve(price)
+        return bool(
+            self.view.unjudged.any()
+            or (self.decide(strategy, price).tier_no >= 0).any()
+            or self.resampling(strategy, price).rows.size
+        )
+
+    def _lowest_price(self) -> float:
+        """A price of money at which no call is too dear for what it gains."""
+        return 1e-3 / max(float(self.cost.max()), 1.0)
+
     def money(self) -> int:
         """What is there to spend: what is free, and the fence of rows that wait for a first answer."""
         return self.view.free_nanousd + int(self.view.fence_nanousd[self.pending < 0].sum())
@@ -220,7 +234,7 @@ class Outlook:
         if n_rows > _SEARCHED_ROWS:
             rows = np.sort(rng.choice(n_rows, _SEARCHED_ROWS, replace=False))
         money *= rows.size / n_rows
-        low = np.log(1e-3 / max(float(self.cost.max()), 1.0))
+        low = np.log(self._lowest_price())
         high = np.log(1e2 / max(float(self.cost.min()), 1e-3))
         below = above = self._spend(float(np.exp(high)), rows)
         for _ in range(_BISECTIONS):

@@ -150,6 +150,7 @@ class Wave:
         draw_probability: [K] probability with which this row was drawn for this purchase; 1 where nothing
             was left to chance.
         price_of_money: expected quality that a dollar buys at the margin, in answers per USD.
+        is_short: Of an empty wave: something would gain enough, were there more money for it.
     """
 
     row_no: NDArray[np.int32]
@@ -160,6 +161,7 @@ class Wave:
     expected_nanousd: Amounts
     draw_probability: Signals
     price_of_money: float
+    is_short: bool = False
 
     def __len__(self) -> int:
         return int(self.row_no.size)

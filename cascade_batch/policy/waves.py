@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,10 @@ def plan_auto(view: JobView, *, seed: int, wave: int) -> Wave:
     release.resample(again.rows)
     differs = cheap.tier_no != dear.tier_no
     chance = np.where(differs, np.where(at_low, share, 1.0 - share), 1.0)
-    return release.wave(chance)
+    planned = release.wave(chance)
+    if len(planned) or view.in_flight.any():
+        return planned
+    return replace(planned, is_short=outlook.would_gain())
 
 
 class _Release:

@@ -11,6 +11,7 @@ import orjson
 
 from cascade_batch.domain.money import usd_per_mtok_to_picousd
 from cascade_batch.errors import UsageError
+from cascade_batch.near_names import file_beside
 
 HIGHEST_USD_PER_MTOK = 10**5
 
@@ -56,7 +57,7 @@ def tier_names(path: Path) -> tuple[str, ...]:
 def _read_all(path: Path) -> tuple[str, dict[str, TierPrice]]:
     beside = price_path(path)
     if not path.is_file():
-        raise UsageError(f"There is no file {path}.")
+        raise UsageError(f"There is no file {path}.", hint=file_beside(path))
     try:
         read = orjson.loads(beside.read_bytes())
         prices = {price.name: price for price in map(_price, read["tiers"])}

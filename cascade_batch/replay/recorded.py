@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from cascade_batch.domain.money import PICOUSD_PER_NANOUSD
 from cascade_batch.errors import DataError, UsageError
+from cascade_batch.near_names import file_beside
 from cascade_batch.policy.view import Amounts, Bools, Floats, Keys, Signals
 from cascade_batch.replay.prices import TierPrice, read_prices, tier_names
 from cascade_batch.replay.values import read_values
@@ -181,7 +182,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             yield from lines
     except FileNotFoundError:
-        raise UsageError(f"There is no file {path}.") from None
+        raise UsageError(f"There is no file {path}.", hint=file_beside(path)) from None
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path} can't be read: {error}.") from None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.results.report import canvas, words
 from cascade_batch.results.report.facts import Facts
@@ -100,7 +101,7 @@ def flow_of_rows(facts: Facts, *, failed: int, pending: int) -> Chart:
     names = [_path_name(facts, path) for path, _ in ordered[:MOST_PATHS]]
     bars = [stands for _, stands in ordered[:MOST_PATHS]]
     if rest := ordered[MOST_PATHS:]:
-        names.append(words.counted(len(rest), "other order"))
+        names.append(counted(len(rest), "other order"))
         bars.append(
             {
                 no: sum(stands.get(no, 0) for _, stands in rest)
@@ -124,7 +125,7 @@ def flow_of_rows(facts: Facts, *, failed: int, pending: int) -> Chart:
     totals = [sum(bar.values()) for bar in bars]
     title = "Which tiers answered, in which order, and whose answer is final"
     text = "Bars, one per order of tiers, the most rows first. " + "; ".join(
-        f"{name}: {words.counted(total, 'row')}"
+        f"{name}: {counted(total, 'row')}"
         for name, total in zip(names[:3], totals[:3], strict=True)
     )
     labels = [f"{total:,}" for total in totals]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.results.report import canvas, words
 from cascade_batch.results.report.bars import Chart
@@ -37,7 +38,7 @@ class TierPoint:
     @property
     def seen(self) -> str:
         """The share, and on how many rows it was seen."""
-        return f"{words.percent(self.share, 0)} of {words.counted(self.rows, 'row')}"
+        return f"{words.percent(self.share, 0)} of {counted(self.rows, 'row')}"
 
     @property
     def interval(self) -> str:
@@ -228,7 +229,7 @@ def _frontier_table(
             words.usd(point.cost_nanousd),
             words.percent(point.share),
             f"{words.percent(point.low)} to {words.percent(point.high)}",
-            f"all rows on {point.name}, seen on {words.counted(point.rows, 'row')}",
+            f"all rows on {point.name}, seen on {counted(point.rows, 'row')}",
         ]
         for point in points
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.results.report import canvas, words
 from cascade_batch.results.report.bars import Chart, Part, draw_bars
 from cascade_batch.results.report.facts import Facts, Flow
@@ -44,12 +45,12 @@ def counts_text(facts: Facts) -> str:
     """How many rows, how many times, how many answers: what each of the charts counts."""
     several = rows_with_several(facts.flows)
     sent = sum(cause.rows for cause in facts.causes)
-    said = f"{words.counted(several, 'row')} {_has(several)} answers from more than one tier."
+    said = f"{counted(several, 'row')} {_has(several)} answers from more than one tier."
     if not sent:
         return said
     came = sum((len(flow.path) - 1) * flow.rows for flow in facts.flows)
     were = "were to be" if came < sent else "were"
-    said += f" Rows {were} sent on to another tier {words.counted(sent, 'time')}"
+    said += f" Rows {were} sent on to another tier {counted(sent, 'time')}"
     said += ", and a row can be sent on more than once." if sent > several else "."
     if came < sent:
         said += (
@@ -57,7 +58,7 @@ def counts_text(facts: Facts) -> str:
         )
     elif came > sent:
         said += (
-            f" {words.counted(came - sent, 'further answer')} {'was' if came - sent == 1 else 'were'}"
+            f" {counted(came - sent, 'further answer')} {'was' if came - sent == 1 else 'were'}"
             " taken over from earlier jobs."
         )
     return said
@@ -86,18 +87,18 @@ def directions_text(facts: Facts, policy: str | None, labels: str | None) -> str
     said = []
     if up:
         said.append(
-            f"{words.counted(up, 'time')} a dearer tier was asked, as its answer was expected to be better by"
+            f"{counted(up, 'time')} a dearer tier was asked, as its answer was expected to be better by"
             " enough to be worth its price."
         )
     if down:
         said.append(
-            f"{words.counted(down, 'time')} a cheaper tier was asked, {_CHEAPER_FOR_CHECK}"
+            f"{counted(down, 'time')} a cheaper tier was asked, {_CHEAPER_FOR_CHECK}"
             if labels == "check"
-            else f"{words.counted(down, 'time')} a cheaper tier was asked, {_CHEAPER}"
+            else f"{counted(down, 'time')} a cheaper tier was asked, {_CHEAPER}"
         )
     if probes:
         said.append(
-            f"{words.counted(probes, 'time')} a tier was asked only to compare the tiers (a probe): a few"
+            f"{counted(probes, 'time')} a tier was asked only to compare the tiers (a probe): a few"
             " rows, drawn at random, are asked on every tier, up or down, whatever their answers."
         )
     return " ".join(said)
@@ -123,7 +124,7 @@ def causes_of_escalation(facts: Facts) -> Chart:
     most, cause = max(zip(totals, causes, strict=True))
     text = (
         f"Bars, one per reason. The most frequent: {CAUSES[cause]},"
-        f" {words.counted(most, 'escalation')} of {sum(totals):,}."
+        f" {counted(most, 'escalation')} of {sum(totals):,}."
     )
     svg = draw_bars(
         "causes", title, text, [CAUSES[c] for c in causes], parts, [f"{n:,}" for n in totals],
@@ -185,12 +186,10 @@ def outcome_of_escalation(facts: Facts) -> Chart:
         for place, name in enumerate(names)
     ]
     title = "What it changed: the final answer, beside the first"
-    text = (
-        "Bars: " + "; ".join(f"{name}: {words.counted(found[name], 'row')}" for name in names) + "."
-    )
+    text = "Bars: " + "; ".join(f"{name}: {counted(found[name], 'row')}" for name in names) + "."
     total = sum(found.values())
     known = sum(number for name, number in found.items() if "right" in name)
-    note = f"{words.counted(total, 'row')} with answers from more than one tier, each counted once."
+    note = f"{counted(total, 'row')} with answers from more than one tier, each counted once."
     if 0 < known < total:
         note += (
             f" Of {known:,} it is known which answers are right; of the others, only whether the answer"

@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from cascade_batch import __version__
+from cascade_batch.domain.counting import counted
 from cascade_batch.results.report import bars, canvas, curves, escalations, hills, summary, words
 from cascade_batch.results.report.bars import Chart
 from cascade_batch.results.report.curves import TierPoint, interval_90
@@ -274,7 +275,7 @@ def _at_risk(status: dict[str, Any], facts: Facts) -> _Table | None:
     command = f"cascade-batch reconcile {shlex.quote(status['name'])} --release --because"
     if facts.released_calls:
         note += (
-            f" {words.counted(facts.released_calls, 'call')} of {words.usd(facts.released_nanousd)} at worst"
+            f" {counted(facts.released_calls, 'call')} of {words.usd(facts.released_nanousd)} at worst"
             " were released by hand, as the provider's invoice does not list them."
         )
     return _Table(

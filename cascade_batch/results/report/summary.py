@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.policy.recalibration import MIN_LABELS
 from cascade_batch.results.report import curves, words
 from cascade_batch.results.report.escalations import rows_with_several
@@ -25,7 +26,7 @@ def summary(status: dict[str, Any], facts: Facts) -> str:
     spent, quality = status["spent_nanousd"], status["quality"]
     how_many = "All" if 1 < total == answered else f"{answered:,} of"
     said = (
-        f"{how_many} {words.counted(total, 'row')} {'was' if total == 1 else 'were'} answered for"
+        f"{how_many} {counted(total, 'row')} {'was' if total == 1 else 'were'} answered for"
         f" {words.usd(spent)} of a budget of {words.usd(status['budget_nanousd'])}"
     )
     if answered:
@@ -35,7 +36,7 @@ def summary(status: dict[str, Any], facts: Facts) -> str:
     said += "."
     if unfit := status["rows_unfit"]:
         do = "does" if unfit == 1 else "do"
-        said += f" {words.counted(unfit, 'final answer')} {do} not fit the output asked for."
+        said += f" {counted(unfit, 'final answer')} {do} not fit the output asked for."
     final: Counter[int] = Counter()
     for flow in facts.flows:
         final[flow.stands] += flow.rows
@@ -44,7 +45,7 @@ def summary(status: dict[str, Any], facts: Facts) -> str:
         several = rows_with_several(facts.flows)
         have = "has" if several == 1 else "have"
         if several:
-            said += f" {words.counted(several, 'row')} {have} answers from more than one tier."
+            said += f" {counted(several, 'row')} {have} answers from more than one tier."
     return said
 
 
@@ -58,7 +59,7 @@ def _shares(facts: Facts, final: Counter[int]) -> str:
     if others := ordered[TIERS_NAMED:]:
         rest = sum(count for _, count in others)
         shares.append(
-            f"{words.part(rest, total)} by {words.counted(len(others), 'other tier', 'others')}"
+            f"{words.part(rest, total)} by {counted(len(others), 'other tier', 'others')}"
         )
     return f"Of the final answers, {_listed(shares)}."
 
@@ -96,7 +97,7 @@ def basis(status: dict[str, Any], facts: Facts, *, measured: bool) -> str:
 
 
 def _basis_of_gold(told: int, *, has_quality: bool, measured: bool, planned: bool) -> str:
-    known = f"The right answers to {words.counted(told, 'row')} were known"
+    known = f"The right answers to {counted(told, 'row')} were known"
     if has_quality:
         return f"{known}; how good the other answers are is estimated from these."
     if measured:
@@ -111,7 +112,7 @@ def figures(status: dict[str, Any], facts: Facts, at: datetime) -> list[tuple[st
     """Figures at the top: name, amount, a remark."""
     rows, spent = status["rows"], status["spent_nanousd"]
     budget = status["budget_nanousd"]
-    failed = words.counted(rows["failed"], "failed", "failed") if rows["failed"] else "none failed"
+    failed = counted(rows["failed"], "failed", "failed") if rows["failed"] else "none failed"
     pending = f", {rows['pending']:,} to come" if rows["pending"] else ""
     found = [
         ("Rows answered", f"{rows['answered']:,}", f"of {rows['total']:,}; {failed}{pending}"),
@@ -122,7 +123,7 @@ def figures(status: dict[str, Any], facts: Facts, at: datetime) -> list[tuple[st
     if status["quality"] is not None:
         found.append(("Quality", words.percent(status["quality"]), "answers expected to be right"))
     calls = sum(tier.calls for tier in facts.tiers)
-    found.append(("Calls", f"{calls:,}", f"planned in {words.counted(status['waves'], 'wave')}"))
+    found.append(("Calls", f"{calls:,}", f"planned in {counted(status['waves'], 'wave')}"))
     began = curves.at_moment(status["started_at"])
     if began is not None:
         ended = curves.at_moment(status["finished_at"])

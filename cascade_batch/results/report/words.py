@@ -138,8 +138,3 @@ def _plain(value: Any) -> str:
 def to_nanousd(usd_amount: float) -> int:
     """Nano-dollars of an amount that JSON holds."""
     return round(usd_amount * NANOUSD_PER_USD)
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A count with its noun: `1 row`, `1,234 rows`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

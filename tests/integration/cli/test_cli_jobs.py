@@ -190,7 +190,7 @@ def test_rows_that_fail_are_listed_with_their_reason(deployed):
     done = deployed("submit", "two.jsonl", "--budget", "1", "--prompt", "{{ headline }}")
 
     assert done.returncode == 0
-    assert "1 rows failed" in done.stderr
+    assert "1 row failed" in done.stderr
     failed = deployed.json("errors", "two")
     assert [(row["row_no"], row["line_no"]) for row in failed] == [(1, 2)]
     assert failed[0]["error"]

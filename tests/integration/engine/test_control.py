@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
+from cascade_batch.client.progress import rest_text
 from cascade_batch.engine import control
+from cascade_batch.engine.deciding import NO_GAIN, NONE_FITS, NOT_CARRIED
 from cascade_batch.engine.retry import retry_failed
 from cascade_batch.errors import JobExistsError, JobNotFoundError, UsageError
 from cascade_batch.store.engine import make_engine
 from tests.integration.engine.bench import Bench, provider, until
+from tests.integration.engine.scripted_planner import Script, buy, start_all
 
 ROOMY = {"max_output_tokens": 64}
 SLOW = {"echo": True, "latency_ms": 10}
@@ -298,10 +302,59 @@ async def test_resume_finds_nothing_to_do_in_a_job_that_is_done(bench: Bench):
         async with bench.worker(tiers) as worker:
             await bench.finish(job, worker)
             calls = served.bill()["calls_total"]
-            control.resume_job(bench.engine, job, bench.messages)
+            assert control.resume_job(bench.engine, job, bench.messages).state == "finished"
+            assert bench.state(job) == "finished"
+            # New money is a reason to look again.
+            control.raise_budget(bench.engine, job, 1, bench.messages, actor=None)
+            assert control.resume_job(bench.engine, job, bench.messages).state == "running"
             await bench.finish(job, worker)
             assert served.bill()["calls_total"] == calls
     assert bench.state(job) == "finished"
+
+
+def left(bench: Bench, job: str) -> str | None:
+    status = bench.status(job)
+    assert status["status"] == "finished"
+    return rest_text(status)
+
+
+async def test_a_job_with_one_tier_says_that_money_is_left_as_all_rows_were_asked(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", **ROOMY)]
+        job = bench.submit(tiers, 5)
+        await bench.run(job, tiers)
+    said = left(bench, job)
+    assert said.endswith(" is left: every row has been asked on every tier")
+
+
+async def test_a_job_that_no_further_worst_case_fits_into_says_so(bench: Bench):
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        probe = bench.submit(tiers, 20, policy="cheapest")
+        budget = worst_sum(bench, probe, 0)
+        job = bench.submit(tiers, 20, budget_nanousd=budget, output={"choices": ["a", "b"]})
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker)
+    free = bench.status(job)["budget_nanousd"] - bench.status(job)["spent_nanousd"]
+    dear = bench.one(
+        "SELECT min(worst_nanousd[2]) FROM cascade_store.row WHERE job_id = :job",
+        job=bench.job_id(job),
+    )
+    fits = free >= dear
+    assert (left(bench, job)).endswith(NONE_FITS) is not fits
+
+
+@pytest.mark.parametrize(("is_short", "words"), [(False, NO_GAIN), (True, NOT_CARRIED)])
+async def test_what_the_planner_wants_no_more_is_told_as_the_planner_knows_it(
+    bench: Bench, is_short: bool, words: str
+):
+    async with provider(small=True, large=True) as served:
+        tiers = [bench.tier(served, "small", **ROOMY), bench.tier(served, "large", **ROOMY)]
+        script = Script(start_all(), lambda view: replace(buy([])(view), is_short=is_short))
+        job = bench.submit(tiers, 10, policy="auto", planner=script)
+        async with bench.worker(tiers) as worker:
+            await bench.finish(job, worker, script)
+    assert left(bench, job).endswith(f" is left: {words}")
 
 
 HOSTILE_NAMES = [

@@ -92,6 +92,26 @@ async def test_who_is_told_of_a_cancellation_is_told_of_all_answers(bench: Bench
     assert bench.status(job)["rows"]["answered"] == 2
 
 
+async def test_who_is_told_of_a_failure_is_told_of_all_answers(bench: Bench):
+    faults = [{"kind": "unauthorized", "match": "secret"}]
+    async with provider(small=True, faults=faults) as served:
+        tiers = [bench.tier(served, "small")]
+        target = {"url": "https://receiver.example/hook"}
+        rows = texts("open", "open", "secret", "secret")
+        job = bench.submit(tiers, rows, cache=True, chunk_rows=1, notify=(target,))
+        bench.hold_back(job, 1)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+            bench.execute("UPDATE cascade_store.chunk SET not_before = NULL")
+            await worker.drive()
+    body = bench.one(
+        "SELECT body FROM cascade_store.notification WHERE job_id = :job AND event = 'failed'",
+        job=bench.job_id(job),
+    )
+    assert json.loads(body)["data"]["rows"]["answered"] == 2
+    assert bench.audit(job).differences == []
+
+
 async def test_what_is_saved_does_not_depend_on_how_often_a_job_was_topped_up(bench: Bench):
     """It is what the answers of their leaders cost, of all tiers that were asked."""
     price = {"input": "10", "output": "20"}

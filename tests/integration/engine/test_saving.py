@@ -57,6 +57,9 @@ async def test_a_budget_that_is_refused_advises_no_limit_where_some_rows_cost_no
         with pytest.raises(BudgetError) as refused:
             bench.submit(tiers, rows, budget_nanousd=10**6, cache=True)
         assert "--limit" not in refused.value.hint
+        # Why it is less than what all rows come to.
+        assert "all of the 51 rows still to be asked" in refused.value.message
+        assert "(49 of 100 rows have an answer" in refused.value.message
         enough_usd = refused.value.hint.split("--budget ")[1].split()[0]
         budget = int(float(enough_usd) * 10**9)
         bench.submit(tiers, rows, budget_nanousd=budget, cache=True)

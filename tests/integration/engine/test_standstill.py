@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cascade_batch.engine.outlook import job_outlook
 from tests.integration.engine.bench import Bench, provider
 
 ROWS = 20
@@ -71,3 +72,27 @@ async def test_what_it_waits_for_is_told(bench: Bench, job: str, change: str, wo
     told = reasons(bench, job)
     assert words in told
     assert "for a worker of tier" not in told
+
+
+async def test_rows_of_a_worker_that_gives_no_sign_of_life_are_told_with_their_time(
+    bench: Bench, job: str
+):
+    """Whoever lives renews a lease of 30 s long before half of it has passed."""
+
+    def silent(lease_s: int) -> tuple[str, ...]:
+        bench.execute(
+            "UPDATE cascade_store.chunk SET state = 'leased', owner = 'w',"
+            " lease_expires_at = clock_timestamp() + make_interval(secs => :s) WHERE job_id = :j",
+            j=bench.job_id(job),
+            s=lease_s,
+        )
+        with bench.engine.connect() as connection:
+            return job_outlook(connection, job).silent
+
+    assert silent(25) == ()
+    (told,) = silent(12)
+    assert told.startswith(
+        f"2 chunks of tier small (up to {ROWS} rows) wait for the lease of a worker"
+    )
+    assert told.endswith("freed for others in 12 s at the latest")
+    assert silent(-3)[0].endswith("freed for others now")

@@ -213,7 +213,7 @@ async def test_a_paused_job_stays_paused_and_asks_again_when_it_goes_on(bench, r
             done = typed(bench, redis_url, "retry", job, "--failed", "--add", "0.5")
             assert done.returncode == 0
             assert "1 row of job 'held' that failed is asked once more as soon" in done.stderr
-            assert "It is paused:  cascade-batch resume held" in done.stderr
+            assert "It is paused; go on with it:  cascade-batch resume held" in done.stderr
             assert bench.state(job) == "paused"
             assert bench.status(job)["budget_nanousd"] == 10**12 + 500_000_000
             assert (await worker.drive()).chunks == 0

@@ -52,6 +52,7 @@ def status(
         "finished_at": "2026-01-01T12:01:01+00:00" if state == "finished" else None,
         "frontier": None,
         "standstill": None,
+        "deleting": False,
         "at_risk_calls": [],
         "tiers": {
             "small": tier(answered, spent, latency_ms_p50=210.4, latency_ms_p95=12_345.0),

@@ -197,7 +197,7 @@ def test_a_low_terminal_keeps_the_name_and_the_money(height):
 def test_what_moves_no_more_is_whole_on_a_low_terminal():
     shown = live(Sight(status("finished", 1000, reason="enough"), outlook()), height=8)
 
-    assert "Reason  enough" in shown
+    assert "Left    $9.00 is left: enough" in shown
     assert "Tier" in shown
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cascade_batch.cli.following import exit_code
 from cascade_batch.cli.progress import Sight, follow, plain_line, waiting
-from cascade_batch.client.pace import Pace, format_duration, left_text, rate_text
+from cascade_batch.client.pace import Pace, format_duration, left_text, left_words, rate_text
 
 from .jobs import REFUSED, outlook, status
 
@@ -53,7 +53,7 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end(capsys):
     )
     assert lines[1] == (
         "news: running; 520 of 1,000 rows answered; $0.5200 of $10.00 spent;"
-        " 100 rows/s; about 5 s left for what is planned"
+        " 100 rows/s; a few seconds left for what is planned"
     )
     assert lines[-1] == (
         "news: finished; 1,000 of 1,000 rows answered; $1.00 of $10.00 spent; quality 0.900"
@@ -196,6 +196,34 @@ def test_the_slowest_tier_decides_how_much_time_is_left():
     assert pace.left_s(after, outlook(small=100, large=200)) == pytest.approx(100)
 
 
+def test_the_time_left_moves_to_what_is_seen_by_and_by_and_runs_down_meanwhile():
+    """A wave that ends, or a quick tier that is followed by a slow one, does not make it jump."""
+    before, after = status(answered=0), status(answered=100)
+    pace = paced((0.0, before), (10.0, after))
+    assert pace.left_s(after, outlook(small=1000)) == pytest.approx(100)
+
+    pace.note(status(answered=110), 11.0)
+    soon = pace.left_s(status(answered=110), outlook(small=200))
+    assert 70 < soon < 99
+    # Asked again at the same moment, it says the same.
+    assert pace.left_s(status(answered=110), outlook(small=200)) == soon
+
+    for second in range(12, 60):
+        seen = status(answered=second * 10)
+        pace.note(seen, float(second))
+        last = pace.left_s(seen, outlook(small=1000 - second * 10))
+    assert last == pytest.approx(41, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "words"),
+    [(0.3, "a few seconds"), (9.9, "a few seconds"), (10.0, "about 10 s"), (41.0, "about 50 s"),
+     (52.0, "about 1 min"), (600.0, "about 10 min")],
+)  # fmt: skip
+def test_the_time_left_is_as_coarse_as_the_guess(left_s, words):
+    assert left_words(left_s) == f"{words} left for what is planned"
+
+
 def test_a_tier_with_work_that_nothing_is_known_of_makes_the_time_unknown():
     before, after = status(answered=0), status(answered=900)
 
@@ -207,7 +235,7 @@ def test_no_time_is_promised_where_nothing_has_moved_for_longer_than_that():
     ahead = outlook(small=100, in_flight=40)
 
     moving = paced((0.0, before), (10.0, after))
-    assert left_text(after, ahead, moving) == "about 1 s left for what is planned"
+    assert left_text(after, ahead, moving) == "a few seconds left for what is planned"
 
     still = paced((0.0, before), (10.0, after), (25.0, after), (40.0, after))
     assert still.left_s(after, ahead) is None
@@ -221,7 +249,7 @@ def test_the_last_calls_are_waited_for_and_not_foretold():
     # The slowest of its calls took 12 s.
     assert left_text(after, outlook(small=1, in_flight=1), pace) == "waits for 1 call under way"
     later = outlook(small=1, large=0, in_flight=0)
-    assert left_text(after, later, pace) == "about 1 s left for what is planned"
+    assert left_text(after, later, pace) == "a few seconds left for what is planned"
 
 
 def test_rows_that_get_the_answer_of_another_one_take_no_time():

@@ -57,6 +57,13 @@ def test_limit_below_one_is_refused(limit: int) -> None:
         read_records("d.jsonl", limit=limit)
 
 
+def test_a_missing_file_is_answered_with_the_one_that_may_be_meant(tmp_path: Path) -> None:
+    (tmp_path / "reviews.jsonl").write_text("{}")
+    with pytest.raises(DataError, match="no such file") as raised:
+        list(read_records(str(tmp_path / "review.jsonl"), on_bad=lambda error: None))
+    assert "reviews.jsonl" in str(raised.value.hint)
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet", "jsonl.gz", "csv.zst"])
 def test_missing_file_and_folder(tmp_path: Path, ending: str) -> None:
     missing = str(tmp_path / f"d.{ending}")

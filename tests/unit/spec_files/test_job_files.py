@@ -277,6 +277,16 @@ def test_a_key_in_a_job_file_is_refused_and_not_repeated(folder, write):
     assert "api_key_env" in str(caught.value.hint)
 
 
+def test_a_file_that_is_not_there_is_answered_with_the_one_that_may_be_meant(folder, write):
+    write("tiers.yaml")
+    write("job.yaml", 'data: d.csv\nbudget: 1\nprompt: "{{ x }}"\ntiers: tier.yaml\n')
+
+    with pytest.raises(UsageError, match=r"tier\.yaml: the file can't be read") as caught:
+        read_job(JobOptions(job_file=Path("job.yaml")))
+
+    assert "tiers.yaml" in str(caught.value.hint)
+
+
 def test_a_missing_job_file_is_named(folder):
     with pytest.raises(UsageError, match=r"^none.yaml: the file can't be read: No such file"):
         read_job(JobOptions(job_file=Path("none.yaml")))
