@@ -16,6 +16,7 @@ from cascade_batch.engine.request_keys import fingerprint, request_key
 from cascade_batch.errors import BudgetError, UsageError
 from cascade_batch.prompts import FormGuard, PromptMaker, compile_prompt
 from cascade_batch.providers import Providers, worst_case_nanousd
+from cascade_batch.words import argument
 
 
 class Reader(Protocol):
@@ -155,7 +156,7 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
     if minimum_nanousd <= spec.budget_nanousd:
         return
     fewer = (
-        f" answer the first {affordable_rows:,} rows with --limit {affordable_rows},"
+        f" answer the first {affordable_rows:,} rows with {argument('limit', affordable_rows)},"
         if affordable_rows
         else ""
     )
@@ -164,6 +165,6 @@ def require_budget(spec: JobSpec, *, rows: int, minimum_nanousd: int, affordable
     raise BudgetError(
         f"A budget of {format_usd(spec.budget_nanousd)} can't answer all {rows:,} rows: at worst they"
         f" cost ${enough} on the cheapest tier.",
-        hint=f"Give --budget {enough} or more,{fewer} or lower the cheapest"
+        hint=f"Give {argument('budget', enough)} or more,{fewer} or lower the cheapest"
         " tier's max_output_tokens, which the worst case counts in full.",
     )
