@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cascade_batch.client.waiting import Show
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Change:
     """Something that was done to a job.
 
@@ -35,11 +35,14 @@ class Change:
             return f" The job {state}: job.resume() goes on with it."
         return ""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # from IPython
         printer.text(str(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetriedRows(Change):
     """What a retry came to; `str()` of it is a sentence.
 
@@ -72,7 +75,7 @@ class RetriedRows(Change):
         return said + self._goes_on()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AddedBudget(Change):
     """What raising a budget came to; `str()` of it is a sentence or two.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,8 +13,9 @@ from cascade_batch.client.job_arguments import JobArguments, StrPath, job_option
 from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import Services, services
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.money import usd_to_nanousd
-from cascade_batch.errors import JobWarning, UsageError
+from cascade_batch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def estimate(
         pilot_nanousd = None if pilot is None else _dollars(text_of(pilot) or "")
         request = read_job(job_options(data, held, job), needs_budget=False)
         for warning in request.warnings:
-            warnings.warn(warning, JobWarning, stacklevel=3)
+            warn(warning)
         found = read_estimate(request, whole=whole, held=held)
         heard = None
         if pilot_nanousd is not None:

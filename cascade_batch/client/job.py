@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from decimal import Decimal
@@ -21,8 +20,9 @@ from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
 from cascade_batch.client.telling import advice
 from cascade_batch.client.waiting import Show, Waiting, make_show, notebook
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.job import JobState
-from cascade_batch.errors import CascadeError, JobFailedError, JobWarning
+from cascade_batch.errors import CascadeError, JobFailedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ class Job(JobControls):
                 while True:
                     seen, pause_s = waiting.see(look())
                     if pause_s is None:
-                        return self._over(seen, is_shown=progress is True, frames=4)
+                        return self._over(seen, is_shown=progress is True)
                     time.sleep(pause_s)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(
@@ -131,7 +131,7 @@ class Job(JobControls):
             while True:
                 seen, pause_s = waiting.see(await asyncio.to_thread(look))
                 if pause_s is None:
-                    return self._over(seen, is_shown=progress is True, frames=3)
+                    return self._over(seen, is_shown=progress is True)
                 await asyncio.sleep(pause_s)
 
     @known_arguments()
@@ -350,7 +350,7 @@ class Job(JobControls):
             self._shown_in_cell = shell.execution_count
         return make_show(progress)
 
-    def _over(self, seen: Progress, *, is_shown: bool, frames: int) -> Job:
+    def _over(self, seen: Progress, *, is_shown: bool) -> Job:
         if seen.status is JobState.FAILED:
             with python_words():
                 raise JobFailedError(
@@ -360,8 +360,7 @@ class Job(JobControls):
         said = advice(seen)
         if said and not is_shown:
             text = "; ".join(said)
-            text = f"Job {self._name!r} is {seen.status}: {text}."
-            warnings.warn(text, JobWarning, stacklevel=frames)
+            warn(f"Job {self._name!r} is {seen.status}: {text}.")
         return self
 
     def _labels(
@@ -379,12 +378,10 @@ class Job(JobControls):
             is_whole = len(row_nos) == len(self._index)
             return self._index if is_whole else self._index.take(row_nos)
         if job.spec.frame_index == "own":
-            warnings.warn(
+            warn(
                 f"Job {self._name!r} was submitted from a DataFrame with an index of its own, which is not"
                 " known here: these rows have their numbers as index, and df.join would match others or none."
-                f" Give the DataFrame, cascade_batch.job({self._name!r}, df), or join by custom_id.",
-                JobWarning,
-                stacklevel=4,
+                f" Give the DataFrame, cascade_batch.job({self._name!r}, df), or join by custom_id."
             )
         is_whole = len(row_nos) == job.rows_total
         return pd.RangeIndex(job.rows_total) if is_whole else pd.Index(list(row_nos), dtype="int64")

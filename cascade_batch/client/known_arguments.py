@@ -19,8 +19,6 @@ def known_arguments(
 ) -> Callable[[Callable[Given, Returned]], Callable[Given, Returned]]:
     """Have a public function say which argument was meant where one is given that it has not.
 
-    Adds one frame to the stack, which counts for the `stacklevel` of warnings.
-
     Args:
         beside: What it takes as `**` beside its own arguments.
     """

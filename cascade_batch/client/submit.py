@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -18,9 +17,10 @@ from cascade_batch.client.job_arguments import JobArguments, StrPath, job_option
 from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.job import GoldUse, Output, PolicyName
 from cascade_batch.domain.tier import Tier
-from cascade_batch.errors import DataError, JobWarning
+from cascade_batch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ def submit(
             spec = request.spec.model_copy(update={"frame_index": kind_of_index(held.index)})
             request = replace(request, spec=spec)
         for warning in request.warnings:
-            warnings.warn(warning, JobWarning, stacklevel=3)
+            warn(warning)
         if held is None:
             # Before the services, which may take seconds to start.
             check_source(request.data)
@@ -180,6 +180,4 @@ def _warn_of(left_out: Sequence[DataError]) -> None:
         return
     shown = "; ".join(error.message for error in left_out[:_SHOWN_BAD])
     more = f"; and {len(left_out) - _SHOWN_BAD:,} more" if len(left_out) > _SHOWN_BAD else ""
-    warnings.warn(
-        f"{len(left_out):,} records are left out: {shown}{more}", JobWarning, stacklevel=4
-    )
+    warn(f"{len(left_out):,} records are left out: {shown}{more}")
