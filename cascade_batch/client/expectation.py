@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from cascade_batch.domain.money import NANOUSD_PER_USD, nanousd_to_usd, usd_to_nanousd
-from cascade_batch.words import command
 
 Frontier = dict[str, Any]
 """As `job_status` and `job_frontier` give it."""
@@ -46,8 +46,8 @@ def next_money_text(frontier: Frontier, job: str, budget_nanousd: int) -> str:
         what = f"The next ${amount}"
         answers = (there - here) * frontier["rows"]
     guess = "" if is_supported and frontier["measured"] else ", at a guess"
-    order = command("budget", job, "--add", amount, call=f"add_budget({amount})")
-    return f"{what}: {_more_text(frontier, answers)}{guess} ({order})."
+    command = f"cascade-batch budget {shlex.quote(job)} --add {amount}"
+    return f"{what}: {_more_text(frontier, answers)}{guess} ({command})."
 
 
 def _more_text(frontier: Frontier, answers: float) -> str:
