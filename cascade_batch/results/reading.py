@@ -14,7 +14,7 @@ _FETCH_ROWS = 5000
 _FETCH_INPUTS = 500
 """Inputs may be long, and so many are held at once."""
 _BLOCK_ROWS = 20_000
-_BLOCK_CHARS = 16 * 2**20
+_BLOCK_CHARS = 8 * 2**20
 _RESULTS = """
 SELECT s.custom_id, s.row_no, s.status, s.answer, s.value::text, s.tier_no, s.quality,
        s.cost_nanousd, s.error, {more}
