@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cascade_batch.client.audit import AtRisk, Audit
+    from cascade_batch.client.changes import AddedBudget, RetriedRows
     from cascade_batch.client.estimate import estimate
     from cascade_batch.client.finding import job, jobs
     from cascade_batch.client.job import Job
@@ -20,16 +22,21 @@ if TYPE_CHECKING:
     from cascade_batch.client.submit import submit
     from cascade_batch.domain.job import JobState, Output
     from cascade_batch.domain.tier import Tier
-    from cascade_batch.errors import CascadeError
+    from cascade_batch.errors import CascadeError, JobWarning
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddedBudget",
+    "AtRisk",
+    "Audit",
     "CascadeError",
     "Job",
     "JobState",
+    "JobWarning",
     "Output",
     "Progress",
+    "RetriedRows",
     "Tier",
     "TierProgress",
     "__version__",
@@ -40,11 +47,16 @@ __all__ = [
 ]
 
 _PLACES = {
+    "AddedBudget": "client.changes",
+    "AtRisk": "client.audit",
+    "Audit": "client.audit",
     "CascadeError": "errors",
     "Job": "client.job",
     "JobState": "domain.job",
+    "JobWarning": "errors",
     "Output": "domain.job",
     "Progress": "client.progress",
+    "RetriedRows": "client.changes",
     "Tier": "domain.tier",
     "TierProgress": "client.progress",
     "estimate": "client.estimate",

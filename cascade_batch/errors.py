@@ -29,6 +29,10 @@ class UsageError(CascadeError):
     exit_code = 2
 
 
+class UnknownArgumentError(UsageError, TypeError):
+    """A function of the Python API was given an argument that it does not have."""
+
+
 class DataError(UsageError):
     """A record of a data set can't be used.
 
@@ -76,3 +80,7 @@ class ServiceUnreachableError(CascadeError):
     """The database or the broker can't be reached."""
 
     exit_code = 4
+
+
+class JobWarning(UserWarning):
+    """Something about a job is not well, and nothing is wrong with the call that says so."""

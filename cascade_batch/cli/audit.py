@@ -10,8 +10,7 @@ from cascade_batch.cli.frame import EXIT_FAILED, Command
 from cascade_batch.cli.options import job_argument, json_option
 from cascade_batch.cli.output import print_json
 from cascade_batch.client.services import services
-from cascade_batch.domain.counting import counted
-from cascade_batch.domain.money import format_usd, usd_to_nanousd
+from cascade_batch.domain.money import usd_to_nanousd
 from cascade_batch.errors import UsageError
 
 
@@ -30,6 +29,7 @@ def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None
       cascade-batch audit headlines
       cascade-batch audit headlines --bill 4.9731
     """
+    from cascade_batch.client.audit import audit_of
     from cascade_batch.client.reading import read_audit
 
     try:
@@ -52,20 +52,6 @@ def audit(ctx: click.Context, job: str, bill: str | None, as_json: bool) -> None
                 "at_risk_calls": [asdict(one) for one in lost],
             }
         )
-    elif report.is_ok:
-        balance = report.balance
-        verdicts = f" and {counted(report.verdicts, 'verdict')}" if report.verdicts else ""
-        entries = counted(report.entries, "entry", "entries")
-        click.echo(
-            f"OK: {entries}, {counted(report.answers, 'answer')}{verdicts} to"
-            f" {counted(report.rows, 'row')};"
-            f" {format_usd(balance.spent_nanousd)} of {format_usd(balance.budget_nanousd)} spent."
-        )
     else:
-        click.echo("\n".join(f"DIFFERS: {difference}" for difference in report.differences))
-    if not as_json:
-        for one in lost:
-            calls = counted(one.calls, "call")
-            amount = format_usd(one.amount_nanousd)
-            click.echo(f"AT RISK: {amount} for {calls} to {one.tier}: {one.reason}")
+        click.echo(str(audit_of(job, report, lost)))
     ctx.exit(0 if report.is_ok else EXIT_FAILED)

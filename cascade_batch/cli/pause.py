@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from cascade_batch.cli.frame import Command, say
@@ -22,4 +24,6 @@ def pause(job: str) -> None:
 
     with services() as service:
         pause_job(service.engine, job)
-    say(f"Job {job!r} is paused; calls in flight settle.")
+    say(
+        f"Job {job!r} is paused; calls in flight settle.\nGo on:  cascade-batch resume {shlex.quote(job)}"
+    )

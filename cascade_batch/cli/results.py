@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from cascade_batch.errors import CascadeError
 
 if TYPE_CHECKING:
     from cascade_batch.domain.job import Output
+    from cascade_batch.domain.output_columns import OutputColumn
     from cascade_batch.results.reading import Result
 
 
@@ -29,8 +30,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write to a .jsonl, .csv or .parquet file instead of standard output.",
 )
+@click.option(
+    "--with-input",
+    is_flag=True,
+    help="Put the columns of the input beside the answers, named and ordered as in the job's SQL view.",
+)
 @click.option("--json", "_as_json", is_flag=True, help="Print JSON for programs (as always here).")
-def results(job: str, output: Path | None, _as_json: bool) -> None:
+def results(job: str, output: Path | None, with_input: bool, _as_json: bool) -> None:
     """Print a job's results in input order: JSON Lines, or a file of another format.
 
     Rows that are still to be answered are left out, so that a running job can be read as well. Columns of
@@ -41,16 +47,21 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
     Examples:
       cascade-batch results headlines | jq .value
       cascade-batch results headlines -o headlines.parquet
+      cascade-batch results headlines -o headlines.csv --with-input
     """
     from cascade_batch.engine.jobs import find_job
-    from cascade_batch.results import export_job, stream_results
+    from cascade_batch.results import export_job, read_inputs, stream_results
 
     with services() as service, service.engine.connect() as connection:
         found = find_job(connection, job)
         if output is None:
-            rows = _print(stream_results(connection, found.job_id), found.spec.output)
+            stream = stream_results(connection, found.job_id, with_input=with_input)
+            inputs = read_inputs(connection, found.job_id, found.spec) if with_input else ()
+            rows = _print(stream, found.spec.output, inputs)
         else:
-            exported = export_job(connection, found.job_id, output, found.spec.output)
+            exported = export_job(
+                connection, found.job_id, output, found.spec, with_input=with_input
+            )
             rows = exported.rows
             say(f"{counted(rows, 'row')} written to {output}.")
             if exported.failed:
@@ -61,11 +72,11 @@ def results(job: str, output: Path | None, _as_json: bool) -> None:
         say(f"{found.rows_total - rows:,} of {found.rows_total:,} rows are still to come.")
 
 
-def _print(stream: Iterable[Result], output: Output) -> int:
+def _print(stream: Iterable[Result], output: Output, inputs: Sequence[OutputColumn]) -> int:
     from cascade_batch.results import write_jsonl
 
     try:
-        rows = write_jsonl(stream, sys.stdout.buffer, output)
+        rows = write_jsonl(stream, sys.stdout.buffer, output, inputs)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

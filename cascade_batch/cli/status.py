@@ -18,6 +18,7 @@ from cascade_batch.client.pace import format_duration, phase_text
 from cascade_batch.client.progress import unfit_text
 from cascade_batch.client.services import services
 from cascade_batch.domain.counting import counted
+from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def _notes(job: dict[str, Any], outlook: Outlook) -> list[tuple[str, str]]:
     from cascade_batch.cli.picture import next_notes, reason_notes, trouble_notes
 
     frontier, notes = job["frontier"], reason_notes(job)
+    if job["status"] == JobState.PAUSED:
+        notes.append(("Next", f"cascade-batch resume {shlex.quote(job['name'])}"))
     if job["status"] == "finished" and job["rows_unfit"]:
         see = f"see them:  cascade-batch results {shlex.quote(job['name'])}"
         notes.append(("Unfit", f"{unfit_text(job['rows_unfit'])}; {see}"))

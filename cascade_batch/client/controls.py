@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Self
+from typing import TYPE_CHECKING, Self, cast
 
+from cascade_batch.client.changes import AddedBudget, RetriedRows
+from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import Services, services
-from cascade_batch.domain.money import usd_to_nanousd
+from cascade_batch.domain.job import JobState
+from cascade_batch.domain.money import NANOUSD_PER_USD, usd_to_nanousd
 from cascade_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from cascade_batch.client.job import Job
 
 
 class JobControls:
-    """A job by its name, and what can be done to it. Each returns the job itself."""
+    """A job by its name, and what can be done to it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -31,6 +37,7 @@ class JobControls:
             pause_job(service.engine, self._name)
         return self
 
+    @known_arguments()
     def resume(self, *, retry_failed: bool = False) -> Self:
         """Go on with what is not done of a paused, cancelled, failed or finished job.
 
@@ -42,12 +49,15 @@ class JobControls:
         with self._services() as service:
             resume_job(service.engine, self._name, service.publisher())
             service.wake(self._name)
-        # Resumed first: on its own, `retry` starts no job that has other things to do.
-        return self.retry() if retry_failed else self
+        if retry_failed:
+            # Resumed first: on its own, `retry` starts no job that has other things to do.
+            self.retry()
+        return self
 
+    @known_arguments()
     def retry(
         self, *, reason: str | None = None, add_budget: str | int | float | Decimal = 0
-    ) -> Self:
+    ) -> RetriedRows:
         """Ask the rows that failed once more, and no others. Without any, nothing changes, nothing is added.
 
         A finished job goes on. A paused one stays paused: its method resume() goes on with it.
@@ -57,20 +67,27 @@ class JobControls:
                 `lost` (calls without a known end), `stopped` (their tiers were), or words of the message.
             add_budget: Dollars to add to the budget, for rows that the money did not reach.
 
+        Returns:
+            What came of it: `rows`, how many are asked once more (0: nothing was done), and what it takes;
+            `str()` of it is a sentence, and its `wait` waits for the job.
+
         Raises:
             UsageError: It is no amount of dollars; or the job was cancelled or failed with work left, which
                 would be done as well (`resume` with `retry_failed` does).
 
         Examples:
-            >>> cascade_batch.job("example").retry().wait(progress=False).errors().empty
+            >>> retried = cascade_batch.job("example").retry()
+            >>> retried.rows
+            0
+            >>> retried.wait(progress=False).errors().empty
             True
         """
         from cascade_batch.client.services import account_name
         from cascade_batch.engine.retry import retry_failed
 
-        add_nanousd = _nanousd(add_budget)
+        add_nanousd = nanousd(add_budget)
         with self._services() as service:
-            retry_failed(
+            retried = retry_failed(
                 service.engine,
                 self._name,
                 service.publisher(),
@@ -78,8 +95,16 @@ class JobControls:
                 add_nanousd=add_nanousd,
                 actor=account_name(),
             )
-            service.wake(self._name)
-        return self
+            if retried.rows:
+                service.wake(self._name)
+            status = self._state(service)
+        return RetriedRows(
+            cast("Job", self),
+            status,
+            rows=retried.rows,
+            added_usd=add_nanousd / NANOUSD_PER_USD if retried.rows else 0.0,
+            missing_usd=retried.missing_nanousd / NANOUSD_PER_USD,
+        )
 
     def cancel(self) -> Self:
         """End the job; calls in flight settle, and what is answered stays. `resume` takes it up again.
@@ -93,25 +118,52 @@ class JobControls:
             cancel_job(service.engine, self._name)
         return self
 
-    def add_budget(self, usd: str | int | float | Decimal) -> Self:
+    def add_budget(self, usd: str | int | float | Decimal) -> AddedBudget:
         """Raise the budget, and go on from where the job stopped.
+
+        A finished job goes on, and is over again at once where nothing is worth buying. One that is paused,
+        cancelled or failed stays so: its method resume() goes on with it.
 
         Args:
             usd: Dollars to add; a text or a Decimal is taken with all of its digits.
 
+        Returns:
+            What came of it: the budget now, what of it is free, what the frontier promises for it; `str()` of
+            it is a sentence or two, and its `wait` waits for the job.
+
         Raises:
             UsageError: It is no amount of dollars, or nothing.
         """
+        from cascade_batch.client.expectation import added_money_text
         from cascade_batch.client.services import account_name
         from cascade_batch.engine.control import raise_budget
+        from cascade_batch.engine.status import job_status
 
-        add_nanousd = _nanousd(usd)
+        add_nanousd = nanousd(usd)
         with self._services() as service:
-            raise_budget(
+            balance = raise_budget(
                 service.engine, self._name, add_nanousd, service.publisher(), actor=account_name()
             )
+            with service.engine.connect() as connection:
+                frontier = job_status(connection, self._name)["frontier"]
             service.wake(self._name)
-        return self
+            status = self._state(service)
+        now = balance.budget_nanousd
+        is_told = frontier is not None and frontier["policy"] == "auto"
+        return AddedBudget(
+            cast("Job", self),
+            status,
+            added_usd=add_nanousd / NANOUSD_PER_USD,
+            budget_usd=now / NANOUSD_PER_USD,
+            free_usd=balance.free_nanousd / NANOUSD_PER_USD,
+            expectation=added_money_text(frontier, now - add_nanousd, now) if is_told else None,
+        )
+
+    def _state(self, service: Services) -> JobState:
+        from cascade_batch.engine.jobs import find_job
+
+        with service.engine.connect() as connection:
+            return find_job(connection, self._name).state
 
     @contextmanager
     def _services(self) -> Iterator[Services]:
@@ -119,7 +171,12 @@ class JobControls:
             yield service
 
 
-def _nanousd(usd: str | int | float | Decimal) -> int:
+def nanousd(usd: str | int | float | Decimal) -> int:
+    """An amount of dollars, in nano-dollars.
+
+    Raises:
+        UsageError: It is none.
+    """
     try:
         return usd_to_nanousd(usd)
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cascade_batch.client.estimating import estimate_as_dict, read_estimate, run_pilot
 from cascade_batch.client.job import Job
 from cascade_batch.client.job_arguments import JobArguments, StrPath, job_options, text_of
-from cascade_batch.client.python_words import in_python, python_words
+from cascade_batch.client.known_arguments import known_arguments
+from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import Services, services
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.money import usd_to_nanousd
 from cascade_batch.errors import UsageError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@known_arguments(beside=JobArguments.__annotations__)
 def estimate(
     data: pd.DataFrame | pa.Table | Iterable[Mapping[str, Any]] | StrPath | None = None,
     *,
@@ -66,7 +68,7 @@ def estimate(
         pilot_nanousd = None if pilot is None else _dollars(text_of(pilot) or "")
         request = read_job(job_options(data, held, job), needs_budget=False)
         for warning in request.warnings:
-            warnings.warn(in_python(warning), stacklevel=2)
+            warn(warning)
         found = read_estimate(request, whole=whole, held=held)
         heard = None
         if pilot_nanousd is not None:

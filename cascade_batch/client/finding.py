@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cascade_batch.client.job import Job
+from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
 
@@ -23,10 +24,17 @@ _JOBS_COLUMNS = (
 )
 
 
-def job(name: str) -> Job:
+@known_arguments()
+def job(name: str, data: pd.DataFrame | None = None) -> Job:
     """The job of this name, whoever submitted it, from whichever process.
 
+    Args:
+        data: The DataFrame that it was submitted from, so that results have its index and `df.join` works as
+            in the process that submitted it. Every row is held against what is stored; it may have further
+            columns by now.
+
     Raises:
+        UsageError: The DataFrame is another one; says which row is the first that differs.
         JobNotFoundError: There is none; the note names a similar one.
         ServiceUnreachableError: The database can't be reached.
 
@@ -40,7 +48,12 @@ def job(name: str) -> Job:
     from cascade_batch.engine.jobs import find_job
 
     with python_words(), services() as service, service.engine.connect() as connection:
-        return Job(find_job(connection, name).name)
+        found = find_job(connection, name)
+        if data is None:
+            return Job(found.name)
+        from cascade_batch.client.frame_index import labels_of
+
+        return Job(found.name, labels_of(connection, found.job_id, found.name, data))
 
 
 def jobs() -> pd.DataFrame:

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_batch.client.controls import JobControls
+from cascade_batch.client.controls import JobControls, nanousd
+from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.looking import Sight, looker
 from cascade_batch.client.progress import Progress, progress_of
 from cascade_batch.client.python_words import python_words
+from cascade_batch.client.services import services
+from cascade_batch.client.telling import advice
 from cascade_batch.client.waiting import Show, Waiting, make_show, notebook
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.job import JobState
 from cascade_batch.errors import CascadeError, JobFailedError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import sqlalchemy as sa
 
-    from cascade_batch.domain.job import Output
-    from cascade_batch.ledger import AuditReport
+    from cascade_batch.client.audit import Audit
+    from cascade_batch.engine import jobs as engine_jobs
 
 
 class Job(JobControls):
     """One submission. It lives in the database: this is a handle, and losing it loses nothing.
 
     Made by `submit`, and found again by `job`. Every method asks the database anew, so that what it says is
-    true now. In a notebook a job shows itself as a table.
+    true now. In a notebook a job shows itself as a table; `print(job)` says the same in a few lines.
 
     Every method may raise:
         ServiceUnreachableError: The database can't be reached.
@@ -70,6 +76,7 @@ class Job(JobControls):
         with self._services() as service:
             return progress_of(Sight(read_status(service.engine, self._name)))
 
+    @known_arguments()
     def wait(self, timeout_s: float | None = None, *, progress: bool | Show = True) -> Job:
         """Wait until the job is over. What interrupts the wait (Ctrl-C, say) leaves the job running.
 
@@ -82,8 +89,8 @@ class Job(JobControls):
                 look (twice a second) instead.
 
         Returns:
-            The job itself, finished or cancelled. Where the money ran out before every row had an answer, a
-            warning says so.
+            The job itself, finished or cancelled. If rows failed, answers do not fit or the money ran out,
+            the end of the progress says so, and what to call; where none is shown, a `JobWarning` does.
 
         Raises:
             JobFailedError: The job stopped because of something that it can't mend by itself.
@@ -100,7 +107,7 @@ class Job(JobControls):
                 while True:
                     seen, pause_s = waiting.see(look())
                     if pause_s is None:
-                        return self._over(seen)
+                        return self._over(seen, is_shown=progress is True)
                     time.sleep(pause_s)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(
@@ -118,21 +125,27 @@ class Job(JobControls):
         `asyncio.to_thread(job.results)` does as well.
         """
         waiting = Waiting(self._show(progress), timeout_s)
-        with ExitStack() as stack:
-            service = await asyncio.to_thread(stack.enter_context, self._services())
+        with python_words(), ExitStack() as stack:
+            service = await asyncio.to_thread(stack.enter_context, services())
             look = looker(service, self._name)
             while True:
                 seen, pause_s = waiting.see(await asyncio.to_thread(look))
                 if pause_s is None:
-                    return self._over(seen)
+                    return self._over(seen, is_shown=progress is True)
                 await asyncio.sleep(pause_s)
 
-    def results(self) -> pd.DataFrame:
+    @known_arguments()
+    def results(self, *, with_input: bool = False) -> pd.DataFrame:
         """The rows that are answered or failed, in the order of the input. Rows to come are left out.
 
-        Where the job was submitted from a DataFrame by this very object, the result has its index, so that
-        `df.join(job.results()[["value", "tier"]])` puts rows and answers side by side. Else the index is the
-        row number, from 0.
+        Where the job was submitted from a DataFrame by this very object, or `cascade_batch.job` was given
+        that DataFrame, the result has its index, so that `df.join(job.results()[["value", "tier"]])` puts
+        rows and answers side by side. Else the index is the row number, from 0; where the DataFrame's was
+        another, a `JobWarning` says so.
+
+        Args:
+            with_input: Put the columns of the input beside the answers: the columns of the job's view in SQL,
+                in its order, and of several that want one name each gets the name that it has there.
 
         Returns:
             Columns: `custom_id` (the row's own id, else its number as text), `row_no`, `status` (answered or
@@ -149,37 +162,45 @@ class Job(JobControls):
             ['up', 'down', 'none', 'up']
             >>> results["value"].cat.categories.tolist()
             ['up', 'down', 'none']
+            >>> cascade_batch.job("example").results(with_input=True)[["headline", "value"]].iloc[0].tolist()
+            ['Gold jumps', 'up']
         """
-        import pandas as pd
+        from cascade_batch.client.typed_results import read_results, results_frame
 
-        from cascade_batch.client.typed_results import results_frame
+        with self._services() as service, service.engine.connect() as connection:
+            table, columns, found = read_results(connection, self._name, with_input=with_input)
+            labels = self._labels(connection, found, table.column("row_no").to_numpy())
+        return results_frame(table, columns, labels)
 
-        table, output, rows_total = self._results()
-        numbers = table.column("row_no").to_numpy()
-        labels = self._labels(numbers)
-        if labels is None:
-            is_whole = len(numbers) == rows_total
-            labels = pd.RangeIndex(rows_total) if is_whole else pd.Index(numbers)
-        return results_frame(table, output, labels)
-
-    def arrow(self) -> pa.Table:
+    @known_arguments()
+    def arrow(self, *, with_input: bool = False) -> pa.Table:
         """The results as a pyarrow Table, with the columns of `results`.
 
         Choices are dictionary-encoded, lists of scalars are lists; what has no column type of its own is JSON
         text. Fields of an object have columns as well (`address_city`).
 
+        Args:
+            with_input: As of `results`.
+
         Examples:
             >>> cascade_batch.job("example").arrow().column("row_no").to_pylist()
             [0, 1, 2, 3]
         """
-        return self._results()[0]
+        from cascade_batch.client.typed_results import read_results
 
-    def export(self, path: str | os.PathLike[str]) -> int:
+        with self._services() as service, service.engine.connect() as connection:
+            return read_results(connection, self._name, with_input=with_input)[0]
+
+    @known_arguments()
+    def export(self, path: str | os.PathLike[str], *, with_input: bool = False) -> int:
         """Write the results to a .jsonl, .csv or .parquet file, in constant memory, whole or not at all.
 
         A Parquet file's columns have the types of `arrow`. Rows that failed are also written to a file beside
         it (`out.errors.jsonl` for `out.parquet`), a line of JSON each with `custom_id`, `reason`, `error`
         and the input `row`; without failures there is no such file afterwards.
+
+        Args:
+            with_input: Write the input's columns as well, see `results`.
 
         Returns:
             How many rows were written.
@@ -193,8 +214,11 @@ class Job(JobControls):
 
         with self._services() as service, service.engine.connect() as connection:
             found = find_job(connection, self._name)
-            return export_job(connection, found.job_id, Path(path), found.spec.output).rows
+            return export_job(
+                connection, found.job_id, Path(path), found.spec, with_input=with_input
+            ).rows
 
+    @known_arguments()
     def errors(self) -> pd.DataFrame:
         """The rows that failed, and why, in the order of the input; indexed as `results` is.
 
@@ -208,11 +232,11 @@ class Job(JobControls):
         from cascade_batch.results import FailedRow, failed_rows
 
         with self._services() as service, service.engine.connect() as connection:
-            rows = list(failed_rows(connection, find_job(connection, self._name).job_id))
-        numbers = [row.row_no for row in rows]
-        index = self._labels(numbers)
+            job = find_job(connection, self._name)
+            rows = list(failed_rows(connection, job.job_id))
+            labels = self._labels(connection, job, [row.row_no for row in rows])
         frame = pd.DataFrame(rows, columns=list(FailedRow._fields))
-        frame.index = pd.Index(numbers, dtype="int64") if index is None else index
+        frame.index = labels
         return frame[["custom_id", "row_no", "line_no", "error", "reason"]]
 
     def frontier(self) -> pd.DataFrame:
@@ -221,14 +245,15 @@ class Job(JobControls):
         Returns:
             A row per budget, in ascending order: `budget_usd`; `quality`, the expected mean over all rows;
             `low` and `high`, its 90 % interval; `supported`, False where too few answers of the tiers that
-            it needs were seen. In `attrs`: `budget_usd` (the job's own), `spent_usd`, `next_usd_gain` (right
-            answers more that one further dollar is expected to bring), `labels`, and `measured`, False
-            where nothing measures the answers, so that the numbers put budgets in order and mean no more.
+            it needs were seen; `measured`, the same in all rows, False where nothing measures the answers, so
+            that the numbers put budgets in order and mean no more. In `attrs`: `budget_usd` (the job's own),
+            `spent_usd`, `next_usd_gain` (right answers more that one further dollar is expected to bring),
+            `labels`, and `measured`.
 
         Examples:
             >>> frontier = cascade_batch.job("example").frontier()
             >>> frontier.columns.tolist()
-            ['budget_usd', 'quality', 'low', 'high', 'supported']
+            ['budget_usd', 'quality', 'low', 'high', 'supported', 'measured']
         """
         import pandas as pd
 
@@ -236,9 +261,9 @@ class Job(JobControls):
 
         with self._services() as service:
             found = job_frontier(service.engine, self._name)
-        frame = pd.DataFrame(
-            found["points"], columns=["budget_usd", "quality", "low", "high", "supported"]
-        )
+        columns = ["budget_usd", "quality", "low", "high", "supported"]
+        frame = pd.DataFrame(found["points"], columns=columns)
+        frame["measured"] = bool(found["measured"])
         frame.attrs = {key: value for key, value in found.items() if key != "points"}
         return frame
 
@@ -264,27 +289,49 @@ class Job(JobControls):
             write_page(page, place)
         return place
 
-    def audit(self) -> AuditReport:
+    @known_arguments()
+    def audit(self, *, bill_usd: str | int | float | Decimal | None = None) -> Audit:
         """Add the job's ledger up again and hold it against answers, leases and rows.
 
+        Args:
+            bill_usd: Dollars that the providers billed for it, to hold it against those, too.
+
         Returns:
-            `is_ok`; `differences`, a sentence each; `balance` in nano-dollars; and how many `rows`,
-            `answers`, `verdicts` and ledger `entries` there are.
+            What was found: `is_ok`, `differences`, a sentence each, and the sums, in dollars.
+
+        Raises:
+            UsageError: The bill is no amount of dollars.
 
         Raises:
             UsageError: The job is being deleted.
 
         Examples:
-            >>> cascade_batch.job("example").audit().differences
-            []
+            >>> audit = cascade_batch.job("example").audit()
+            >>> audit.is_ok, audit.differences, audit.rows
+            (True, [], 4)
         """
+        from cascade_batch.client.audit import audit_of
         from cascade_batch.client.reading import read_audit
 
+        bill_nanousd = None if bill_usd is None else nanousd(bill_usd)
         with self._services() as service:
-            return read_audit(service.engine, self._name)[0]
+            found = read_audit(service.engine, self._name, bill_nanousd=bill_nanousd)
+        return audit_of(self._name, *found)
+
+    def __str__(self) -> str:
+        from cascade_batch.client.telling import job_text
+
+        try:
+            return job_text(self.progress())
+        except CascadeError as error:
+            return f"{self._name}: {error.message}"
 
     def __repr__(self) -> str:
-        return f"cascade_batch.job({self._name!r})"
+        # At Python's own prompt it is what shows a job. Elsewhere, as in a debugger, it asks nobody.
+        return str(self) if hasattr(sys, "ps1") else f"cascade_batch.job({self._name!r})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # from IPython
+        printer.text(str(self))
 
     def _repr_html_(self) -> str:
         from cascade_batch.client.markup import error_html
@@ -306,31 +353,38 @@ class Job(JobControls):
             self._shown_in_cell = shell.execution_count
         return make_show(progress)
 
-    def _over(self, seen: Progress) -> Job:
+    def _over(self, seen: Progress, *, is_shown: bool) -> Job:
         if seen.status is JobState.FAILED:
             with python_words():
                 raise JobFailedError(
                     f"Job {self._name!r} failed: {seen.reason or 'no reason is known'}",
-                    hint="Once that is mended, its method resume() goes on with it.",
+                    hint="Once that is mended, job.resume() goes on with it.",
                 )
-        if seen.rows_unfunded:
-            warnings.warn(
-                f"The money ran out before {seen.rows_unfunded:,} rows of job {self._name!r} had an answer;"
-                " its method add_budget(usd) goes on.",
-                stacklevel=3,
-            )
+        said = advice(seen)
+        if said and not is_shown:
+            text = "; ".join(said)
+            warn(f"Job {self._name!r} is {seen.status}: {text}.")
         return self
 
-    def _results(self) -> tuple[pa.Table, Output, int]:
-        from cascade_batch.engine.jobs import find_job
-        from cascade_batch.results import stream_results
-        from cascade_batch.results.typed import results_table
+    def _labels(
+        self, connection: sa.Connection, job: engine_jobs.Job, row_nos: Sequence[int]
+    ) -> pd.Index[Any]:
+        """The index for rows of these numbers."""
+        import pandas as pd
 
-        with self._services() as service, service.engine.connect() as connection:
-            found = find_job(connection, self._name)
-            output = found.spec.output
-            table = results_table(stream_results(connection, found.job_id), output)
-        return table, output, found.rows_total
+        from cascade_batch.client.frame_index import plain_labels
 
-    def _labels(self, row_nos: Sequence[int]) -> pd.Index[Any] | None:
-        return None if self._index is None else self._index.take(row_nos)
+        if self._index is None and job.spec.frame_index == "plain":
+            self._index = plain_labels(connection, job.job_id)
+        if self._index is not None:
+            # As a range where it is one: it takes no memory.
+            is_whole = len(row_nos) == len(self._index)
+            return self._index if is_whole else self._index.take(row_nos)
+        if job.spec.frame_index == "own":
+            warn(
+                f"Job {self._name!r} was submitted from a DataFrame with an index of its own, which is not"
+                " known here: these rows have their numbers as index, and df.join would match others or none."
+                f" Give the DataFrame, cascade_batch.job({self._name!r}, df), or join by custom_id."
+            )
+        is_whole = len(row_nos) == job.rows_total
+        return pd.RangeIndex(job.rows_total) if is_whole else pd.Index(list(row_nos), dtype="int64")

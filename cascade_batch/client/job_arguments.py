@@ -119,7 +119,16 @@ def _output(
         return given.model_dump(exclude_unset=True, by_alias=True)
     if isinstance(given, type) and issubclass(given, BaseModel):
         return {"schema": given.model_json_schema()}
-    return given
+    if given is None or isinstance(given, str | Mapping):
+        return given
+    is_words = isinstance(given, Sequence) and all(isinstance(one, str) for one in given)
+    raise UsageError(
+        "submit(): output must be a dict, an Output, a pydantic model class or a text, not of type"
+        f" {type(given).__name__}.",
+        hint=f"For answers that are one of these words: output={{'choices': {list(given)!r}}}"
+        if is_words
+        else "For example output={'choices': ['yes', 'no']}, or {'schema': {…}}; None for free text.",
+    )
 
 
 def _check(given: object) -> str | None:

@@ -1,4 +1,4 @@
-"""A job in a notebook: one small table, complete in itself.
+"""A job or its audit in a notebook: one small table, complete in itself.
 
 Colours of text and ground are the notebook's own, so that it can be read on a dark page as on a light one;
 what is coloured is told by a word or a number as well. Names come from strangers' files and providers'
@@ -7,14 +7,16 @@ errors from strangers' servers: everything is escaped, and there is no script.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from cascade_batch.client.progress import usd_text
+from cascade_batch.client.progress import money_text, rows_text, usd_text
+from cascade_batch.client.telling import advice, as_sentence
 
 if TYPE_CHECKING:
+    from cascade_batch.client.audit import Audit
     from cascade_batch.client.progress import Progress
     from cascade_batch.errors import CascadeError
 
@@ -41,8 +43,7 @@ def progress_html(progress: Progress) -> str:
                 ("failed", progress.rows_failed, _RED),
             ],
             progress.rows_total,
-            f"{progress.rows_answered:,} of {progress.rows_total:,} answered"
-            + (f", {progress.rows_failed:,} failed" if progress.rows_failed else ""),
+            rows_text(progress),
         ),
         _bar(
             "Money",
@@ -52,10 +53,42 @@ def progress_html(progress: Progress) -> str:
                 ("at risk", progress.at_risk_usd, _RED),
             ],
             progress.budget_usd,
-            _money_text(progress),
+            money_text(progress),
         ),
         _tiers(progress),
+        *(Markup("<div>{}</div>").format(as_sentence(clause)) for clause in advice(progress)),
     ]
+    return _box(parts)
+
+
+def audit_html(audit: Audit) -> str:
+    """What an audit found: its word, what differs or is at risk, and the sums."""
+    colour = _GREEN if audit.is_ok else _RED
+    word = Markup('<b>{}</b> audit: <b style="color:{}">{}</b>').format(
+        audit.job, colour, "OK" if audit.is_ok else "DIFFERS"
+    )
+    said = [
+        Markup("<div>{}: {}</div>").format(title, text)
+        for title, text in audit.lines()
+        if title != "OK"
+    ]
+    sums = (
+        ("Budget", usd_text(audit.budget_usd)),
+        ("Spent", usd_text(audit.spent_usd)),
+        ("Reserved", usd_text(audit.reserved_usd)),
+        ("At risk", usd_text(audit.at_risk_usd)),
+        ("Overrun", usd_text(audit.overrun_usd)),
+        ("Rows", f"{audit.rows:,}"),
+        ("Answers", f"{audit.answers:,}"),
+        ("Verdicts", f"{audit.verdicts:,}"),
+        ("Entries", f"{audit.entries:,}"),
+    )
+    titles, texts = zip(*sums, strict=True)
+    right = range(len(sums))
+    return _box([Markup("<div>{}</div>").format(word), *said, _table(titles, [texts], right)])
+
+
+def _box(parts: Iterable[Markup]) -> str:
     return str(
         Markup('<div style="font-size:90%;line-height:1.5;overflow-x:auto">{}</div>').format(
             Markup("").join(parts)
@@ -67,18 +100,6 @@ def error_html(job: str, error: CascadeError) -> str:
     """What stands in the table's place where nothing can be known of a job."""
     hint = Markup("<br>{}").format(error.hint) if error.hint else ""
     return str(Markup("<div><b>{}</b>: {}{}</div>").format(job, error.message, hint))
-
-
-def _money_text(progress: Progress) -> str:
-    text = f"{usd_text(progress.spent_usd)} of {usd_text(progress.budget_usd)} spent"
-    for amount_usd, what in (
-        (progress.reserved_usd, "reserved"),
-        (progress.at_risk_usd, "at risk"),
-        (progress.overrun_usd, "billed beyond it"),
-        (progress.saved_usd, "saved"),
-    ):
-        text += f", {usd_text(amount_usd)} {what}" if amount_usd else ""
-    return text
 
 
 def _bar(name: str, parts: Sequence[tuple[str, float, str]], whole: float, text: str) -> Markup:
@@ -114,6 +135,11 @@ def _tiers(progress: Progress) -> Markup:
         )
         for tier in progress.tiers
     ]
+    return _table(titles, rows, range(2, 8))
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int]) -> Markup:
+    """A table whose columns of figures, `right`, end at the right; the last one of texts may be folded."""
     return Markup(
         '<table style="border-collapse:collapse;margin:6px 0 0;background:transparent;color:inherit;'
         'font-size:inherit">'
@@ -121,21 +147,21 @@ def _tiers(progress: Progress) -> Markup:
         "<tbody>{}</tbody></table>"
     ).format(
         _LINE,
-        _cells("th", titles),
+        _cells("th", titles, right),
         Markup("").join(
-            Markup('<tr style="background:transparent">{}</tr>').format(_cells("td", row))
+            Markup('<tr style="background:transparent">{}</tr>').format(_cells("td", row, right))
             for row in rows
         ),
     )
 
 
-def _cells(tag: str, texts: Iterable[str]) -> Markup:
+def _cells(tag: str, texts: Sequence[str], right: Container[int]) -> Markup:
     return Markup("").join(
         Markup('<{} style="{}">{}</{}>').format(
             tag,
             _CELL.format(
-                align="right" if 2 <= place <= 7 else "left",
-                wrap="normal" if place > 7 else "nowrap",
+                align="right" if place in right else "left",
+                wrap="normal" if place not in right and place == len(texts) - 1 else "nowrap",
             ),
             text,
             tag,

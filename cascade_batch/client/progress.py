@@ -207,6 +207,25 @@ def unfit_text(rows: int) -> str:
     return f"{rows:,} {what} not fit the output asked for: {whose} value is null"
 
 
+def rows_text(progress: Progress) -> str:
+    """How many rows there are of which kind."""
+    failed = f", {progress.rows_failed:,} failed" if progress.rows_failed else ""
+    return f"{progress.rows_answered:,} of {progress.rows_total:,} answered{failed}"
+
+
+def money_text(progress: Progress) -> str:
+    """What became of the budget."""
+    text = f"{usd_text(progress.spent_usd)} of {usd_text(progress.budget_usd)} spent"
+    for amount_usd, what in (
+        (progress.reserved_usd, "reserved"),
+        (progress.at_risk_usd, "at risk"),
+        (progress.overrun_usd, "billed beyond it"),
+        (progress.saved_usd, "saved"),
+    ):
+        text += f", {usd_text(amount_usd)} {what}" if amount_usd else ""
+    return text
+
+
 def usd_text(usd: float) -> str:
     """Dollars as people read them."""
     return format_usd(round(usd * 10**9))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cascade_batch.errors import UsageError
 from cascade_batch.settings import Settings, settings
+from cascade_batch.words import choose
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -138,10 +139,17 @@ def _keys(tiers: Sequence[Tier]) -> dict[str, str]:
             raise UsageError(
                 f"Tier {tier.name!r} needs a key in the environment variable {name},"
                 " which is not set.",
-                hint=f"Set it, for example: export {name}=…",
+                hint=_set_it(name),
             )
         keys[name] = os.environ[name]
     return keys
+
+
+def _set_it(name: str) -> str:
+    return choose(
+        command_line=f"Set it, for example: export {name}=…",
+        python=f"Set it, for example: os.environ[{name!r}] = …",
+    )
 
 
 def _secrets(notify: Sequence[NotifyTarget]) -> dict[str, str]:
@@ -159,7 +167,7 @@ def _secrets(notify: Sequence[NotifyTarget]) -> dict[str, str]:
         elif settings().is_embedded:
             raise UsageError(
                 f"The environment variable {name}, which messages about the job need, is not set.",
-                hint=f"Set it, for example: export {name}=…",
+                hint=_set_it(name),
             )
     for target in notify:
         if target.secret_env in secrets:

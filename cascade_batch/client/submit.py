@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from cascade_batch.client.job import Job
 from cascade_batch.client.job_arguments import JobArguments, StrPath, job_options
-from cascade_batch.client.python_words import in_python, python_words
+from cascade_batch.client.known_arguments import known_arguments
+from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
+from cascade_batch.client.warning import warn
 from cascade_batch.domain.job import GoldUse, Output, PolicyName
 from cascade_batch.domain.tier import Tier
 from cascade_batch.errors import DataError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _SHOWN_BAD = 3
 
 
+@known_arguments()
 def submit(
     data: pd.DataFrame | pa.Table | Iterable[Mapping[str, Any]] | StrPath | None = None,
     *,
@@ -101,6 +104,7 @@ def submit(
 
     Raises:
         UsageError: Something is missing or does not fit; message and note say what, and what is allowed.
+            Of an argument that there is none of, it is a TypeError as well.
         DataError: A record can't be used; names the DataFrame's row by its index label, or file and line.
         BudgetError: The budget can't answer every row at worst case; the note says what would do.
         JobExistsError: A job has this name.
@@ -123,6 +127,7 @@ def submit(
         2    It rains  none  answered
         3  Gold soars    up  answered
     """
+    from cascade_batch.client.frame_index import kind_of_index
     from cascade_batch.client.submission import store_job
     from cascade_batch.datasets import InMemory, check_source, read_records
     from cascade_batch.engine.spec_files import read_job
@@ -152,8 +157,11 @@ def submit(
             allow_python_checks=allow_python_checks,
         )
         request = read_job(job_options(data, held, given))
+        if held is not None and held.index is not None:
+            spec = request.spec.model_copy(update={"frame_index": kind_of_index(held.index)})
+            request = replace(request, spec=spec)
         for warning in request.warnings:
-            warnings.warn(in_python(warning), stacklevel=2)
+            warn(warning)
         if held is None:
             # Before the services, which may take seconds to start.
             check_source(request.data)
@@ -178,4 +186,4 @@ def _warn_of(left_out: Sequence[DataError]) -> None:
         return
     shown = "; ".join(error.message for error in left_out[:_SHOWN_BAD])
     more = f"; and {len(left_out) - _SHOWN_BAD:,} more" if len(left_out) > _SHOWN_BAD else ""
-    warnings.warn(f"{len(left_out):,} records are left out: {shown}{more}", stacklevel=3)
+    warn(f"{len(left_out):,} records are left out: {shown}{more}")

@@ -10,6 +10,8 @@ from typing import Any
 from cascade_batch.client.looking import Sight, pauses_s
 from cascade_batch.client.pace import Pace
 from cascade_batch.client.progress import Progress, progress_of
+from cascade_batch.client.telling import advice
+from cascade_batch.domain.job import JobState
 
 LINE_EVERY_S = 5.0
 
@@ -81,7 +83,7 @@ class LiveTable:
 
 
 class LinesOfText:
-    """Lines on standard error: at first, every few seconds, and at the end."""
+    """Lines on standard error: at first, every few seconds, and at the end, with what is to be done then."""
 
     def __init__(self) -> None:
         self._due = 0.0
@@ -92,6 +94,11 @@ class LinesOfText:
         if now < self._due and not progress.is_over:
             return
         self._due = now + LINE_EVERY_S
-        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(progress))
-        sys.stderr.write(f"{text}\n")
+        lines = [str(progress)]
+        # What a job failed by is raised, together with what to do.
+        if progress.is_over and progress.status is not JobState.FAILED:
+            lines += [f"{progress.job}: {clause}." for clause in advice(progress)]
+        for line in lines:
+            text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+            sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

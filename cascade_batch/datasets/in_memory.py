@@ -87,7 +87,7 @@ class InMemory:
             name=self.name,
             rows=self._fields,
             called=self._called,
-            where=self._where,
+            where=self.where,
         )
         return records_of(origin, limit=limit, on_bad=on_bad, check=check)
 
@@ -98,7 +98,8 @@ class InMemory:
         plain = tuple(map(_plain, label)) if isinstance(label, tuple) else _plain(label)
         return f"index {reprlib.repr(plain)}"
 
-    def _where(self, number: int) -> str:
+    def where(self, number: int) -> str:
+        """What an error about the record of this number (from 1) begins with."""
         called = self._called(number)
         return called if self.index is None else f"{self.name}, {called}"
 
@@ -110,7 +111,7 @@ class InMemory:
                 fields = json_object(values)
             except BadRecordError as bad:
                 blamed = bad if isinstance(values, Exception) else _blamed(values, bad)
-                report(blamed.at(self.name, number, self._where(number)))
+                report(blamed.at(self.name, number, self.where(number)))
             else:
                 yield number, fields
 

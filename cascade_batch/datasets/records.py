@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from cascade_batch.errors import DataError
+from cascade_batch.words import argument
 
 MAX_ROW_BYTES = 16 * 2**20
 """Longest record: a line of JSON, a row of CSV, a Parquet row written as JSON."""
@@ -34,7 +35,7 @@ class BadRecordError(Exception):
 
     def at(self, source: str, line_no: int, where: str | None = None) -> DataError:
         """The error that a user sees; `where` is as for `DataError`."""
-        skip = "leave bad records out with --skip-bad."
+        skip = f"leave bad records out with {argument('skip_bad', True)}."
         hint = f"{self.hint} Or {skip}" if self.hint else f"Mend the record, or {skip}"
         return DataError(self.reason, source=source, line_no=line_no, where=where, hint=hint)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cascade_batch.errors import DataError, UsageError
 from cascade_batch.near_names import file_beside
+from cascade_batch.words import choose
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -73,7 +74,10 @@ def check_file(source: str) -> None:
             file_beside(path) or "Check the name and the working folder; `-` reads standard input."
         )
         if "://" in source:
-            hint = "Download it first, or pipe it in: curl URL | cascade-batch submit - …"
+            hint = choose(
+                command_line="Download it first, or pipe it in: curl URL | cascade-batch submit - …",
+                python="Download it first, or give what is read from it: pandas.read_csv(URL), say.",
+            )
         raise DataError("there is no such file", source=source, hint=hint)
 
 

@@ -125,6 +125,9 @@ class JobSpec(BaseModel):
     cache: bool = True
     """Whether a question that was answered already, in this job or by an earlier one, is answered by the same
     words at no cost. False where every row is to be asked anew."""
+    frame_index: Literal["plain", "own"] | None = None
+    """Of a DataFrame that was submitted: whether its index numbers the rows from 0, or says something else,
+    which is not stored. None: the data was no DataFrame."""
     notify: tuple[NotifyTarget, ...] = ()
     """Who is told of it. Stored apart, as an address may hold a secret: empty in a job that is read again."""
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -62,7 +64,12 @@ class Batches:
         self._stopped = False
         self._error: BaseException | None = None
         # What waits for a pipe can't be told to stop, and must keep no process alive.
-        self._thread = threading.Thread(target=self._read, name="reading", daemon=True)
+        self._thread = threading.Thread(
+            # Errors are worded for whoever submits.
+            target=partial(copy_context().run, self._read),
+            name="reading",
+            daemon=True,
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -50,8 +50,7 @@ def pause_job(engine: sa.Engine, name: str) -> Job:
         job = job_to_change(connection, name)
         if job.state not in _AT_WORK:
             raise UsageError(f"Job {name!r} is {job.state}; only a job at work can be paused.")
-        reason = f"paused by the user; `cascade-batch resume {shlex.quote(name)}` goes on"
-        set_state(connection, job.job_id, JobState.PAUSED, reason=reason)
+        set_state(connection, job.job_id, JobState.PAUSED, reason="paused by the user")
         return find_job(connection, name)
 
 

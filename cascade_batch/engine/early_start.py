@@ -61,6 +61,7 @@ from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import JOB
+from cascade_batch.words import choose, place
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,10 @@ def submit_early(
         raise UsageError(
             "Without the cache, no draft can be bought before all of the data is read: what was bought before"
             " a mistake is found would be lost.",
-            hint="Leave out --no-cache (cache: false), or --start-early.",
+            hint=choose(
+                command_line="Leave out --no-cache (cache: false), or --start-early.",
+                python="Leave out cache=False, or start_early=True.",
+            ),
         )
     with engine.connect() as connection:
         return _EarlyStart(connection, spec, publisher).run(read, planner, on_start)
@@ -267,7 +271,7 @@ class _EarlyStart:
         raise BudgetError(
             f"A budget of {format_usd(budget)} covers the first {rows.start:,} rows, but not all of the next"
             f" {len(rows):,}, at worst case on their cheapest tier.",
-            hint="Give a larger --budget, fewer rows with --limit, or lower the cheapest tier's"
+            hint=f"Give a larger {place('budget')}, fewer rows with {place('limit')}, or lower the cheapest tier's"
             " max_output_tokens, which the worst case counts in full.",
         )
 

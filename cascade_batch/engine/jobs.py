@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.errors import JobNotFoundError, UsageError
 from cascade_batch.store.tables import JOB
+from cascade_batch.words import choose
 
 NOTIFY_CHANNEL = "cascade_jobs"
 """Postgres channel that tells the embedded stack of a job's tiers."""
@@ -65,7 +66,10 @@ def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job
             f"There is no job called {name!r}.",
             hint=f"Did you mean {close[0]!r}?"
             if close
-            else "`cascade-batch status` lists all jobs.",
+            else choose(
+                command_line="`cascade-batch status` lists all jobs.",
+                python="`cascade_batch.jobs()` lists all jobs.",
+            ),
         )
     return _job(row)
 

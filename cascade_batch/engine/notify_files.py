@@ -11,10 +11,14 @@ from cascade_batch.engine.yaml_models import refuse_secrets, validate
 from cascade_batch.engine.yaml_source import Source
 from cascade_batch.errors import UsageError
 from cascade_batch.settings import settings
+from cascade_batch.words import choose, place
 
-_EXAMPLE = (
-    "notify: https://example.com/hook, or notify: [{url: 'env:HOOK_URL', events: [finished, 80%]}]"
-)
+
+def _example() -> str:
+    return choose(
+        command_line="notify: https://example.com/hook, or notify: [{url: 'env:HOOK_URL', events: [80%]}]",
+        python='notify="https://example.com/hook", or notify=[{"url": "env:HOOK_URL", "events": ["80%"]}]',
+    )
 
 
 class NotifyOption:
@@ -22,7 +26,7 @@ class NotifyOption:
 
     def where(self, path: Sequence[str | int] = (), *, key: bool = False) -> str:  # noqa: ARG002  # as of `Source`
         """What holds them."""
-        return "--notify"
+        return place("notify")
 
 
 def make_targets(source: Source, given: Any) -> tuple[NotifyTarget, ...]:
@@ -39,7 +43,9 @@ def make_targets(source: Source, given: Any) -> tuple[NotifyTarget, ...]:
         return ()
     items = [given] if isinstance(given, str | Mapping) else given
     if not isinstance(items, Sequence):
-        raise UsageError(f"{source.where(('notify',))}: notify holds no addresses.", hint=_EXAMPLE)
+        raise UsageError(
+            f"{source.where(('notify',))}: notify holds no addresses.", hint=_example()
+        )
     targets = []
     for no, item in enumerate(items):
         path = ("notify", no) if items is given else ("notify",)

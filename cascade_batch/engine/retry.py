@@ -11,7 +11,6 @@ too, if it went on. `resume` is the word for both.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -26,6 +25,7 @@ from cascade_batch.ledger import add_budget, read_balance
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.failures import FAILED, IS_OF_REASON, KIND
 from cascade_batch.store.tables import JOB, JOB_TIER
+from cascade_batch.words import command
 
 # While a job runs, a row that a tier has refused has no choice yet. It may be asked on another one.
 _CHOSEN = f"""
@@ -165,7 +165,8 @@ def _require_no_others(connection: sa.Connection, job: Job) -> None:
         raise UsageError(
             f"Job {job.name!r} {what} with work left: going on with it would do all of that, not only ask the"
             " rows that failed.",
-            hint=f"If that is meant: cascade-batch resume {shlex.quote(job.name)} --retry-failed",
+            hint="If that is meant: "
+            + command("resume", job.name, "--retry-failed", call="resume(retry_failed=True)"),
         )
 
 

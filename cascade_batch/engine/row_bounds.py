@@ -17,6 +17,7 @@ from cascade_batch.engine.request_keys import fingerprint, request_key
 from cascade_batch.errors import BudgetError, UsageError
 from cascade_batch.prompts import FormGuard, PromptMaker, compile_prompt
 from cascade_batch.providers import Providers, worst_case_nanousd
+from cascade_batch.words import argument
 
 
 class Reader(Protocol):
@@ -160,7 +161,7 @@ def require_budget(
     if minimum_nanousd <= spec.budget_nanousd:
         return
     fewer = (
-        f" answer the first {affordable_rows:,} rows with --limit {affordable_rows},"
+        f" answer the first {affordable_rows:,} rows with {argument('limit', affordable_rows)},"
         if affordable_rows
         else ""
     )
@@ -176,6 +177,6 @@ def require_budget(
     raise BudgetError(
         f"A budget of {format_usd(spec.budget_nanousd)} can't answer {they} cost ${enough} on the cheapest"
         f" tier{without}.",
-        hint=f"Give --budget {enough} or more,{fewer} or lower the cheapest"
+        hint=f"Give {argument('budget', enough)} or more,{fewer} or lower the cheapest"
         " tier's max_output_tokens, which the worst case counts in full.",
     )

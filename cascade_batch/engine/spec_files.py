@@ -32,6 +32,7 @@ from cascade_batch.engine.yaml_source import GivenInCode, YamlSource, short_path
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import compile_prompt
 from cascade_batch.quality import make_judge
+from cascade_batch.words import argument, choose, place
 
 JOB_FILE = "job.yaml"
 STDIN = "-"
@@ -217,7 +218,7 @@ class _Reader:
     def _place(self, key: str) -> str:
         """What an error about a key names: the option if it decided, else the place in the file."""
         if getattr(self.options, key, None) is not None or self.source is None:
-            return f"--{key.replace('_', '-')}"
+            return place(key)
         return f"{self.source.where((key,))}: {key}"
 
     def _data(self) -> str:
@@ -226,8 +227,11 @@ class _Reader:
         if self.file.data is None:
             raise UsageError(
                 "No data set is given.",
-                hint="Name a .jsonl, .csv or .parquet file, '-' for standard input, or a job file"
-                " that has the key 'data'.",
+                hint=choose(
+                    command_line="Name a .jsonl, .csv or .parquet file, '-' for standard input,",
+                    python="Give a DataFrame, an Arrow table, dicts, the path of a file,",
+                )
+                + " or a job file that has the key 'data'.",
             )
         if self.file.data == STDIN:
             return STDIN
@@ -239,7 +243,7 @@ class _Reader:
             if needed:
                 raise UsageError(
                     "No budget is given.",
-                    hint="Say how many dollars the job may spend, for example --budget 5.",
+                    hint=f"Say how many dollars the job may spend, for example {argument('budget', 5)}.",
                 )
             return None
         if self.options.budget is None and self.source is not None:
@@ -257,8 +261,8 @@ class _Reader:
             return self.file.output
         if not isinstance(given, str):
             return validate(Output, given, GivenInCode(), ("output",))
-        text = prompt_text(given, self.cwd, where="--output")
-        source = YamlSource(text, "--output")
+        text = prompt_text(given, self.cwd, where=place("output"))
+        source = YamlSource(text, place("output"))
         value = _choices_as_written({"output": source.value}, source, ())["output"]
         return validate(Output, value, source)
 
@@ -304,7 +308,7 @@ class _Reader:
         command line was."""
         if self.options.allow_python_checks or self.source is None:
             return
-        hint = "If you trust who wrote it, add --allow-python-checks."
+        hint = f"If you trust who wrote it, add {argument('allow_python_checks', True)}."
         if self.options.check is None and (check or "").startswith("python:"):
             raise UsageError(f"{self._place('check')}: {check} runs code of the job's.", hint=hint)
         of_job = self.options.tiers_file is None and self.options.tiers is None
@@ -336,8 +340,8 @@ class _Reader:
         if spec.check is None or spec.gold is not None or not spec.check_needs_gold:
             return []
         what = f"check {spec.check!r} compares answers with right ones, and no column holds any"
-        place = self._place("check")
-        return [f"{place}: {what} (--gold, or gold: in the job file): it will decide nothing."]
+        where = f"{argument('gold')}, or gold: in the job file"
+        return [f"{self._place('check')}: {what} ({where}): it will decide nothing."]
 
     def _judge(self, spec: JobSpec) -> None:
         place = self._place("output" if spec.check is None else "check")

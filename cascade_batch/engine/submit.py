@@ -30,6 +30,7 @@ from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import create_result_view
 from cascade_batch.store.tables import JOB, JOB_TIER
+from cascade_batch.words import argument, command
 
 PLAN_AT_ONCE_ROWS = 50_000
 """Rows up to which the first wave is planned, in a moment, before the job can be seen. A larger job is left
@@ -175,7 +176,8 @@ def insert_job(connection: sa.Connection, spec: JobSpec) -> int:
     except IntegrityError:
         raise JobExistsError(
             f"There is a job called {spec.name!r} already.",
-            hint=f"Go on with it by `cascade-batch resume {spec.name}`, or choose another --name.",
+            hint=f"Go on with it by `{command('resume', spec.name, call='resume()')}`, or choose another"
+            f" {argument('name')}.",
         ) from None
     store_targets(connection, job_id, spec.notify)
     connection.execute(

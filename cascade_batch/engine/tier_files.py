@@ -14,6 +14,7 @@ from cascade_batch.engine.yaml_source import Source, YamlSource, read_text, shor
 from cascade_batch.errors import UsageError
 from cascade_batch.prompts import MAX_PROMPT_CHARS, compile_prompt
 from cascade_batch.providers.prices import freeze_price
+from cascade_batch.words import choose
 
 Made = TypeVar("Made")
 
@@ -46,9 +47,13 @@ def find_tiers_file(cwd: Path) -> Path:
     for path in (cwd / TIERS_FILE, user_file):
         if path.is_file():
             return path
+    given = choose(
+        command_line="Name a file with --tiers",
+        python="Give tiers=, a file's path or a list of dicts with the keys of tiers",
+    )
     raise UsageError(
         f"No tiers are given, and there is neither {TIERS_FILE} in this folder nor {user_file}.",
-        hint=f"Name a file with --tiers, or write one, for example {TIERS_FILE}:\n\n{EXAMPLE}",
+        hint=f"{given}, or write one, for example {TIERS_FILE}:\n\n{EXAMPLE}",
     )
 
 

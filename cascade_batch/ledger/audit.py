@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.money import nanousd_to_usd
 from cascade_batch.ledger.account import Balance, read_balance
 
 _ENTRY_SUMS = """
@@ -116,22 +117,18 @@ def audit_job(
         job,
     ).one()
     balance = read_balance(connection, job_id)
-    budget, spent, reserved, at_risk, overrun = connection.execute(sa.text(_ENTRY_SUMS), job).one()
+    sums = connection.execute(sa.text(_ENTRY_SUMS), job).one()
     facts = connection.execute(sa.text(_FACTS), job | {"late_s": _LATE_S}).one()
     entries = connection.execute(
         sa.text("SELECT count(*) FROM cascade_store.entry WHERE job_id = :job"), job
     ).scalar_one()
     differences = [
-        f"{what}: {a} against {b}"
-        for what, a, b in (
-            ("budget against the entries", balance.budget_nanousd, budget),
-            ("spent against the entries", balance.spent_nanousd, spent),
-            ("reserved against the entries", balance.reserved_nanousd, reserved),
-            ("at risk against the entries", balance.at_risk_nanousd, at_risk),
-            ("overrun against the entries", balance.overrun_nanousd, overrun),
-            *_pairs(balance, facts, rows_total),
-        )
+        f"{what}: {_usd(a)} against {_usd(b)}"
+        for what, a, b in _amounts(balance, facts, sums)
         if a != b
+    ]
+    differences += [
+        f"{what}: {a} against {b}" for what, a, b in _counts(facts, rows_total) if a != b
     ]
     differences += _against_budget(balance, bill_nanousd)
     if state == "finished":
@@ -146,18 +143,31 @@ def audit_job(
     return AuditReport(balance, facts.rows, facts.answers, facts.verdicts, entries, differences)
 
 
-def _pairs(balance: Balance, facts: Any, rows_total: int) -> list[tuple[str, int, int]]:
-    """What has to be equal: in words, and both sides."""
+def _amounts(balance: Balance, facts: Any, sums: Any) -> list[tuple[str, int, int]]:
+    """Nano-dollars that have to be equal: in words, and both sides."""
+    budget, spent, reserved, at_risk, overrun = sums
     return [
+        ("budget against the entries", balance.budget_nanousd, budget),
+        ("spent against the entries", balance.spent_nanousd, spent),
+        ("reserved against the entries", balance.reserved_nanousd, reserved),
+        ("at risk against the entries", balance.at_risk_nanousd, at_risk),
+        ("overrun against the entries", balance.overrun_nanousd, overrun),
         (
             "spent and overrun against the costs of answers and verdicts",
             balance.spent_nanousd + balance.overrun_nanousd,
             facts.answers_cost + facts.verdicts_cost,
         ),
-        ("tiers whose spending is not their answers' costs", facts.tiers_that_differ, 0),
         ("reserved against the leases", balance.reserved_nanousd, facts.leases_reserved),
         ("lent by the ring fence against the leases", balance.lent_nanousd, facts.leases_lent),
         ("at risk against the lost calls", balance.at_risk_nanousd, facts.lost),
+        ("saved against what answers taken over had cost", facts.counted_saved, facts.saved),
+    ]
+
+
+def _counts(facts: Any, rows_total: int) -> list[tuple[str, int, int]]:
+    """Numbers of things that have to be equal, in the same way."""
+    return [
+        ("tiers whose spending is not their answers' costs", facts.tiers_that_differ, 0),
         ("answers counted against answers stored", facts.counted_answers, facts.answers),
         ("verdicts counted against verdicts stored", facts.counted_verdicts, facts.verdicts),
         (
@@ -168,7 +178,6 @@ def _pairs(balance: Balance, facts: Any, rows_total: int) -> list[tuple[str, int
         ("rows of the job against rows stored", rows_total, facts.rows),
         ("duplicates counted against those stored", facts.counted_followers, facts.followers),
         ("answers taken over against those stored", facts.counted_cached, facts.cached),
-        ("saved against what answers taken over had cost", facts.counted_saved, facts.saved),
         ("answers that were taken over and cost something", facts.paid_twice, 0),
         ("answers without a row", facts.answers_without_row, 0),
         ("verdicts without an answer", facts.verdicts_without_answer, 0),
@@ -181,16 +190,23 @@ def _against_budget(balance: Balance, bill_nanousd: int | None) -> list[str]:
     differences = []
     if committed > budget:
         differences.append(
-            f"spent, at risk and reserved are {committed}, above the budget of {budget}"
+            f"spent, at risk and reserved are {_usd(committed)}, above the budget of {_usd(budget)}"
         )
     if bill_nanousd is None:
         return differences
     covered = committed + balance.overrun_nanousd
     if bill_nanousd > covered:
-        differences.append(f"the bill is {bill_nanousd}, above what the ledger knows of: {covered}")
+        differences.append(
+            f"the bill is {_usd(bill_nanousd)}, above what the ledger knows of: {_usd(covered)}"
+        )
     if bill_nanousd > budget:
-        differences.append(f"the bill is {bill_nanousd}, above the budget of {budget}")
+        differences.append(f"the bill is {_usd(bill_nanousd)}, above the budget of {_usd(budget)}")
     return differences
+
+
+def _usd(nanousd: int) -> str:
+    """Dollars with all their digits: a difference may be the last one."""
+    return f"${nanousd_to_usd(nanousd):f}"
 
 
 def _of_finished(
@@ -214,7 +230,7 @@ def _of_finished(
         ),
         (
             balance.ring_fence_nanousd,
-            f"{balance.ring_fence_nanousd} are fenced off although the job is finished",
+            f"{_usd(balance.ring_fence_nanousd)} are fenced off although the job is finished",
         ),
     ]
     return [said for is_wrong, said in checks if is_wrong]

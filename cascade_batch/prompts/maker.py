@@ -8,6 +8,7 @@ from cascade_batch.domain.row import Prompt, Record
 from cascade_batch.prompts.errors import PromptError, columns_shown
 from cascade_batch.prompts.messages import check_messages
 from cascade_batch.prompts.templates import TextTemplate
+from cascade_batch.words import argument
 
 
 def compile_prompt(
@@ -56,10 +57,11 @@ class PromptMaker:
         if fields.get("prompt") is not None:
             return "prompt"
         example = next((name for name in fields if name.isidentifier()), "column")
+        template = f"'… {{{{ {example} }}}}'"
         raise PromptError(
             "the record has neither `messages` nor `prompt`, so that a template is needed;"
             f" it has {columns_shown(fields)}",
-            hint=f"Say what to ask: --prompt '… {{{{ {example} }}}}', or `prompt:` in the job file.",
+            hint=f"Say what to ask: {argument('prompt', template)}, or `prompt:` in the job file.",
         )
 
     def prompt_for(self, fields: dict[str, Any]) -> Prompt:
@@ -125,7 +127,7 @@ class FormGuard:
             raise PromptError(
                 f"the record is asked by its {_named(form)}, and the one in line {self._line_no}"
                 f" by its {_named(self._form)}",
-                hint="Write all records in one form, or say with --prompt what to ask.",
+                hint=f"Write all records in one form, or say with {argument('prompt')} what to ask.",
             )
 
 

@@ -39,6 +39,7 @@ from cascade_batch.quality.parsing import ChoiceParser, Unfit
 from cascade_batch.quality.patterns import UserPattern
 from cascade_batch.quality.text import fold, fold_edges, normalise, shorten
 from cascade_batch.quality.user_check import make_user_check
+from cascade_batch.words import choose
 
 KNOWN_CHECKS = (
     "exact",
@@ -248,7 +249,10 @@ def _make_choice(output: Output) -> _Compare:
     if output.choices is None:
         raise UsageError(
             "check 'choice' needs declared choices.",
-            hint="Declare output: {choices: [...]}, or use check: exact.",
+            hint=choose(
+                command_line="Declare output: {choices: [...]}, or use check: exact.",
+                python="Declare output={'choices': [...]}, or use check='exact'.",
+            ),
         )
     parse = ChoiceParser(output.choices)
 

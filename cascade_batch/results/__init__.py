@@ -9,6 +9,7 @@ from cascade_batch.results.failures import (
     failure_groups,
     missing_money,
 )
+from cascade_batch.results.inputs import read_inputs
 from cascade_batch.results.reading import FIELDS, Result, stream_results
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "failed_rows",
     "failure_groups",
     "missing_money",
+    "read_inputs",
     "stream_results",
     "write_jsonl",
 ]

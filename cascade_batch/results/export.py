@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 import sqlalchemy as sa
 
-from cascade_batch.domain.job import Output
+from cascade_batch.domain.job import JobSpec, Output
 from cascade_batch.domain.money import NANOUSD_PER_USD
+from cascade_batch.domain.output_columns import OutputColumn
 from cascade_batch.errors import UsageError
 from cascade_batch.results.failures import (
     error_file,
@@ -22,13 +23,14 @@ from cascade_batch.results.failures import (
     write_failures,
 )
 from cascade_batch.results.files import whole_file
+from cascade_batch.results.inputs import input_reader, layout, read_inputs
 from cascade_batch.results.key_order import value_reader
-from cascade_batch.results.reading import FIELDS, Result, stream_results
-
-_BLOCK_ROWS = 20_000
+from cascade_batch.results.reading import FIELDS, Result, blocks, stream_results
 
 
-def export_results(results: Iterable[Result], path: Path, output: Output) -> int:
+def export_results(
+    results: Iterable[Result], path: Path, output: Output, inputs: Sequence[OutputColumn] = ()
+) -> int:
     """Write results to `path`, in the format of its ending: .jsonl, .csv or .parquet.
 
     The file appears under its name only when it is complete; an earlier one is kept until then.
@@ -36,6 +38,7 @@ def export_results(results: Iterable[Result], path: Path, output: Output) -> int
     Args:
         output: What the job's answers look like: a Parquet file has columns of these types (see
             `domain.output_columns`), the other two have none to give.
+        inputs: The columns of the input that are to stand beside the answers, if any.
 
     Returns:
         How many rows were written.
@@ -52,7 +55,7 @@ def export_results(results: Iterable[Result], path: Path, output: Output) -> int
             hint="Give the file one of these endings.",
         )
     with whole_file(path, "the results are") as unfinished:
-        return write(results, unfinished, output)
+        return write(results, unfinished, output, inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ class Exported:
     errors: Path
 
 
-def export_job(connection: sa.Connection, job_id: int, path: Path, output: Output) -> Exported:
+def export_job(
+    connection: sa.Connection, job_id: int, path: Path, spec: JobSpec, *, with_input: bool = False
+) -> Exported:
     """Write a job's results to `path`, and the rows that failed to a file beside it, see `write_failures`.
 
     Raises:
@@ -73,11 +78,18 @@ def export_job(connection: sa.Connection, job_id: int, path: Path, output: Outpu
     """
     errors = error_file(path)
     require_own(errors)
-    rows = export_results(stream_results(connection, job_id), path, output)
+    inputs = read_inputs(connection, job_id, spec) if with_input else ()
+    results = stream_results(connection, job_id, with_input=with_input)
+    rows = export_results(results, path, spec.output, inputs)
     return Exported(rows, write_failures(failed_rows(connection, job_id), errors), errors)
 
 
-def write_jsonl(results: Iterable[Result], stream: BinaryIO, output: Output) -> int:
+def write_jsonl(
+    results: Iterable[Result],
+    stream: BinaryIO,
+    output: Output,
+    inputs: Sequence[OutputColumn] = (),
+) -> int:
     """Write results as lines of JSON.
 
     Returns:
@@ -85,53 +97,92 @@ def write_jsonl(results: Iterable[Result], stream: BinaryIO, output: Output) -> 
     """
     rows = 0
     read = value_reader(output)
-    for block in _blocks(results):
-        stream.write(b"".join([_json_line(r, read) for r in block]))
+    line = _line_with(inputs, read) if inputs else partial(_json_line, read=read)
+    for block in blocks(results):
+        stream.write(b"".join([line(result) for result in block]))
         rows += len(block)
     return rows
 
 
 def _json_line(result: Result, read: Callable[[str], Any]) -> bytes:
-    return orjson.dumps(
-        {
-            "custom_id": result.custom_id,
-            "row_no": result.row_no,
-            "status": result.status,
-            "answer": result.answer,
-            "value": None if result.value is None else read(result.value),
-            "tier": result.tier,
-            "quality": result.quality,
-            "cost_usd": result.cost_nanousd / NANOUSD_PER_USD,
-            "error": result.error,
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
+    return orjson.dumps(_told(result, read), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _to_jsonl(results: Iterable[Result], path: Path, output: Output) -> int:
+def _line_with(
+    inputs: Sequence[OutputColumn], read: Callable[[str], Any]
+) -> Callable[[Result], bytes]:
+    names, given = layout(inputs, ["value"]), input_reader(inputs)
+
+    def line(result: Result) -> bytes:
+        told = given(result) | _told(result, read)
+        in_order = {name: told[name] for name in names}
+        return orjson.dumps(in_order, option=orjson.OPT_APPEND_NEWLINE)
+
+    return line
+
+
+def _told(result: Result, read: Callable[[str], Any]) -> dict[str, Any]:
+    return {
+        "custom_id": result.custom_id,
+        "row_no": result.row_no,
+        "status": result.status,
+        "answer": result.answer,
+        "value": None if result.value is None else read(result.value),
+        "tier": result.tier,
+        "quality": result.quality,
+        "cost_usd": result.cost_nanousd / NANOUSD_PER_USD,
+        "error": result.error,
+    }
+
+
+def _to_jsonl(
+    results: Iterable[Result], path: Path, output: Output, inputs: Sequence[OutputColumn]
+) -> int:
     with path.open("wb") as stream:
-        return write_jsonl(results, stream, output)
+        return write_jsonl(results, stream, output, inputs)
 
 
-def _to_csv(results: Iterable[Result], path: Path, output: Output) -> int:
+def _to_csv(
+    results: Iterable[Result], path: Path, output: Output, inputs: Sequence[OutputColumn]
+) -> int:
     rows = 0
     read = value_reader(output)
+    given = input_reader(inputs)
+    names = layout(inputs, ["value"])
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(FIELDS)
-        for block in _blocks(results):
-            writer.writerows([_plain(r, read) for r in block])
+        writer.writerow(names)
+        for block in blocks(results):
+            lines = [_plain(r, read) for r in block]
+            if inputs:
+                told = (
+                    dict(zip(FIELDS, line, strict=True)) | _cells(given(result))
+                    for line, result in zip(lines, block, strict=True)
+                )
+                writer.writerows([[row[name] for name in names] for row in told])
+            else:
+                writer.writerows(lines)
             rows += len(block)
     return rows
 
 
-def _to_parquet(results: Iterable[Result], path: Path, output: Output) -> int:
+def _cells(given: dict[str, Any]) -> dict[str, Any]:
+    """Texts as they are, everything else as JSON; nothing for null."""
+    return {
+        name: value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+        for name, value in given.items()
+    }
+
+
+def _to_parquet(
+    results: Iterable[Result], path: Path, output: Output, inputs: Sequence[OutputColumn]
+) -> int:
     import pyarrow.parquet as pq
 
-    from cascade_batch.results.typed import results_batches
+    from cascade_batch.results.typed import Columns, results_batches
 
     rows = 0
-    schema, batches = results_batches(results, output)
+    schema, batches = results_batches(results, Columns(output, inputs))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch)
@@ -153,9 +204,3 @@ def _plain(result: Result, read: Callable[[str], Any]) -> tuple[Any, ...]:
         result.cost_nanousd / NANOUSD_PER_USD,
         result.error,
     )
-
-
-def _blocks(results: Iterable[Result]) -> Iterator[list[Result]]:
-    iterator = iter(results)
-    while block := list(islice(iterator, _BLOCK_ROWS)):
-        yield block

@@ -23,10 +23,13 @@ def value_reader(output: Output) -> Callable[[str], Any]:
         return orjson.Fragment
 
     def read(text: str) -> Any:
-        if _MANY_DIGITS.search(text):
-            value = json.loads(text, parse_int=orjson.Fragment, parse_float=orjson.Fragment)
-        else:
-            value = orjson.loads(text)
-        return order.sorted(value)
+        return order.sorted(exact_json(text))
 
     return read
+
+
+def exact_json(text: str) -> Any:
+    """What orjson writes as this JSON: numbers with all their digits."""
+    if _MANY_DIGITS.search(text):
+        return json.loads(text, parse_int=orjson.Fragment, parse_float=orjson.Fragment)
+    return orjson.loads(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -12,9 +11,10 @@ import pyarrow as pa
 from cascade_batch.domain.job import Output
 from cascade_batch.domain.money import NANOUSD_PER_USD
 from cascade_batch.domain.output_columns import KeyOrder, Kind, OutputColumn, output_columns
-from cascade_batch.results.reading import FIELDS, Result
+from cascade_batch.results.inputs import layout
+from cascade_batch.results.reading import FIELDS, Result, blocks
+from cascade_batch.store.result_view import MAX_IDENTIFIER_BYTES
 
-_BLOCK_ROWS = 20_000
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _TYPES = {
     "text": pa.string(),
@@ -25,22 +25,38 @@ _TYPES = {
 }
 
 
-def value_columns(output: Output) -> list[OutputColumn]:
-    """The columns of an output beside those that every table of results has."""
-    return output_columns(output.json_schema, FIELDS, choices=output.choices or ())
+class Columns:
+    """What a table of results has beside what all of them have, and in which order.
+
+    Attributes:
+        inputs: The columns of the input; none, where it is left out.
+        values: The columns that hold the value and its parts.
+        names: All columns, in their order.
+        order: Where the keys of a value stand; None where nothing says so.
+    """
+
+    def __init__(self, output: Output, inputs: Sequence[OutputColumn] = ()) -> None:
+        self.inputs = tuple(inputs)
+        # With the input, names are those of the view, which end where those of Postgres end.
+        self.values = output_columns(
+            output.json_schema,
+            (*FIELDS, *(column.name for column in inputs)),
+            choices=output.choices or (),
+            most_bytes=MAX_IDENTIFIER_BYTES if inputs else None,
+        )
+        self.names = layout(self.inputs, [column.name for column in self.values])
+        self.order = KeyOrder.of(output.json_schema)
 
 
-def results_table(results: Iterable[Result], output: Output) -> pa.Table:
+def results_table(results: Iterable[Result], columns: Columns) -> pa.Table:
     """The results as an Arrow table.
 
     Choices are dictionary-encoded, lists of scalars are lists, and what has no column type of its own is JSON
     text. Integers that 64 bits don't hold make their column one of floats.
     """
-    columns = value_columns(output)
-    order = KeyOrder.of(output.json_schema)
-    chunks: dict[str, list[Any]] = {name: [] for name in _names(columns)}
-    for block in _blocks(results):
-        for name, array in _arrays(block, columns, order):
+    chunks: dict[str, list[Any]] = {name: [] for name in columns.names}
+    for block in blocks(results):
+        for name, array in _arrays(block, columns):
             chunks[name].append(array)
     types = dict(_arrays([], columns))
     return pa.table(
@@ -52,23 +68,21 @@ def results_table(results: Iterable[Result], output: Output) -> pa.Table:
 
 
 def results_batches(
-    results: Iterable[Result], output: Output
+    results: Iterable[Result], columns: Columns
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The results as a stream of batches of one schema, for files: in constant memory.
 
     As `results_table`, but for choices, which are text, and for integers that 64 bits don't hold: a column of
     integers has nothing in their place.
     """
-    columns = value_columns(output)
-    order = KeyOrder.of(output.json_schema)
-    names = _names(columns)
     types = {name: _plain_type(array.type) for name, array in _arrays([], columns)}
-    schema = pa.schema([(name, types[name]) for name in names])
+    schema = pa.schema([(name, types[name]) for name in columns.names])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for block in _blocks(results):
-            arrays = dict(_arrays(block, columns, order, is_strict=True))
-            yield pa.record_batch([arrays[name].cast(types[name]) for name in names], schema=schema)
+        for block in blocks(results):
+            arrays = dict(_arrays(block, columns, is_strict=True))
+            cast = [arrays[name].cast(types[name]) for name in columns.names]
+            yield pa.record_batch(cast, schema=schema)
 
     return schema, batches()
 
@@ -77,23 +91,8 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _names(columns: Sequence[OutputColumn]) -> list[str]:
-    names = list(FIELDS)
-    return names + [column.name for column in columns if column.name not in names]
-
-
-def _blocks(results: Iterable[Result]) -> Iterator[list[Result]]:
-    iterator = iter(results)
-    while block := list(islice(iterator, _BLOCK_ROWS)):
-        yield block
-
-
 def _arrays(
-    block: Sequence[Result],
-    columns: Sequence[OutputColumn],
-    order: KeyOrder | None = None,
-    *,
-    is_strict: bool = False,
+    block: Sequence[Result], columns: Columns, *, is_strict: bool = False
 ) -> Iterator[tuple[str, Any]]:
     own: dict[str, tuple[Any, Callable[[Result], Any]]] = {
         "custom_id": (pa.string(), lambda r: r.custom_id),
@@ -108,9 +107,13 @@ def _arrays(
     for name, (kind, get) in own.items():
         yield name, pa.array([get(result) for result in block], type=kind)
     values = [None if r.value is None else orjson.loads(r.value) for r in block]
-    if order is not None:
-        values = [order.sorted(value) for value in values]
-    for column in columns:
+    if columns.order is not None:
+        values = [columns.order.sorted(value) for value in values]
+    if columns.inputs:
+        rows = [orjson.loads(result.input or "{}") for result in block]
+        for column in columns.inputs:
+            yield column.name, _typed(column, [_at(row, column.path) for row in rows], is_strict)
+    for column in columns.values:
         yield column.name, _typed(column, [_at(value, column.path) for value in values], is_strict)
 
 

@@ -56,15 +56,8 @@ def create_result_view(
         columns: Input column -> its JSON type over all rows: string, number, boolean or json.
         json_schema: The output's schema; None: answers are texts.
     """
-    taken = set(_OWN)
-    inputs = [
-        OutputColumn(
-            unique_name(column, taken, "input_", MAX_IDENTIFIER_BYTES),
-            (column,),
-            _INPUT_KINDS.get(kind, "json"),
-        )
-        for column, kind in list(columns.items())[:MAX_INPUT_COLUMNS]
-    ]
+    inputs = view_inputs(columns)
+    taken = {*_OWN, *(column.name for column in inputs)}
     answers = output_columns(json_schema, taken, most_bytes=MAX_IDENTIFIER_BYTES)
     chosen: list[sql.Composable] = [
         sql.SQL("s.row_no, s.custom_id"),
@@ -90,6 +83,23 @@ def create_result_view(
     _open_to_readers(connection, view)
     _explain_names(connection, view, inputs, "column {!r} of the input")
     _explain_names(connection, view, answers[1:], "field {!r} of the answer")
+
+
+def view_inputs(columns: Mapping[str, str]) -> list[OutputColumn]:
+    """The input's columns as the view calls them; those beyond what it can hold are left out.
+
+    Args:
+        columns: Input column -> its JSON type over all rows.
+    """
+    taken = set(_OWN)
+    return [
+        OutputColumn(
+            unique_name(column, taken, "input_", MAX_IDENTIFIER_BYTES),
+            (column,),
+            _INPUT_KINDS.get(kind, "json"),
+        )
+        for column, kind in list(columns.items())[:MAX_INPUT_COLUMNS]
+    ]
 
 
 def drop_result_view(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:

@@ -43,3 +43,6 @@ def test_the_page_on_python_tells_the_truth(folder, capsys):
     assert "headlines: finished; 4 of 4 rows answered" in told.out
     assert "headlines: finished; 4 of 4 rows answered" in told.err
     assert "DataFrame, index 'mon': " in told.out
+    assert names["merged"]["answer"].tolist() == ["up", "down"]
+    assert "OK: " in told.out
+    assert "The budget of job 'headlines' is $0.1500 now" in told.out

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pydantic
 import pytest
 
@@ -131,13 +134,106 @@ def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):
         cascade_batch.submit(df, **given)
     with pytest.warns(UserWarning, match="1 records are left out: DataFrame, index 20"):
         job = cascade_batch.submit(df, **given, skip_bad=True)
-    job.wait(progress=False)
+    with pytest.warns(cascade_batch.JobWarning, match=r"1 row failed: job\.errors\(\)") as warned:
+        job.wait(progress=False)
 
+    assert warned[0].filename == __file__
     assert "skip_bad=True" in refused.value.__notes__[0]
     assert job.results()["status"].to_dict() == {10: "answered", 30: "failed"}
     assert job.errors().index.tolist() == [30]
     assert job.errors().loc[30, "line_no"] == 3
-    assert cascade_batch.job("some fail").errors().index.tolist() == [1]
+    with pytest.warns(cascade_batch.JobWarning, match="an index of its own") as warned:
+        assert cascade_batch.job("some fail").errors().index.tolist() == [1]
+    assert warned[0].filename == __file__
+    again = cascade_batch.job("some fail", df.assign(later=1))
+    assert again.results()["status"].to_dict() == {10: "answered", 30: "failed"}
+    assert again.errors().index.tolist() == [30]
+    with pytest.raises(UsageError, match="index 10, column 'headline' holds something else"):
+        cascade_batch.job("some fail", df.iloc[::-1].set_axis(df.index))
+    with pytest.raises(UsageError, match="at its end, it has fewer rows"):
+        cascade_batch.job("some fail", df.iloc[:2])
+
+
+def test_a_job_found_again_has_the_index_of_a_frame_that_numbers_its_rows(folder):
+    df = pd.DataFrame({"headline": [b"bytes", "Gold falls", "Gold jumps"]})
+    with pytest.warns(cascade_batch.JobWarning, match="left out"):
+        cascade_batch.submit(
+            df, prompt=PROMPT, output=CHOICES, budget=0.05, name="plain", skip_bad=True
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        job = cascade_batch.job("plain").wait(progress=False)
+        joined = df.join(job.results()[["value"]])
+
+    assert joined["value"].isna().tolist() == [True, False, False]
+    assert joined["value"].tolist()[1:] == ["down", "up"]
+
+
+def test_the_end_of_a_wait_says_once_what_is_not_well(folder, capsys):
+    rows = [{"headline": "poison"}, {"headline": "Everything"}]
+    job = cascade_batch.submit(rows, prompt=PROMPT, output=CHOICES, budget=0.05, name="not well")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        job.wait()
+    shown = capsys.readouterr().err
+    with pytest.warns(cascade_batch.JobWarning) as warned:
+        job.wait(progress=False)
+
+    (told,) = [str(one.message) for one in warned]
+    for text in (shown, told):
+        assert text.count("job.retry()") == 1
+        assert "1 answer does not fit" in text
+    retried = job.retry()
+    assert (retried.rows, retried.job) == (1, job)
+    assert str(retried).startswith(f"1 row of job {job.name!r} that failed is asked once more.")
+    with pytest.warns(cascade_batch.JobWarning, match="1 row failed") as warned:
+        retried.wait(progress=False)
+    assert warned[0].filename == __file__
+    nothing = job.retry(reason="money", add_budget=1)
+    assert (nothing.rows, nothing.added_usd) == (0, 0.0)
+    assert job.progress().budget_usd == pytest.approx(0.05)
+
+
+def test_results_hold_their_input_if_asked(folder):
+    df = pd.DataFrame(
+        {
+            "headline": ["Gold jumps", "Gold falls"],
+            "n": [1, 2],
+            "share": [0.5, None],
+            "is_new": [True, False],
+            "status": ["old", "new"],
+            "tags": [["a"], None],
+        },
+        index=["later", "sooner"],
+    )
+    job = cascade_batch.submit(
+        df, prompt=PROMPT, output=CHOICES, tiers="tiers.yaml", budget=0.05, name="with input"
+    ).wait(progress=False)
+
+    results = job.results(with_input=True)
+    assert job.export("out.parquet", with_input=True) == 2
+    job.export("out.csv", with_input=True)
+    job.export("out.jsonl", with_input=True)
+
+    names = ["row_no", "custom_id", "headline", "n", "share", "is_new", "input_status", "tags"]
+    names += ["answer", "value", "tier", "quality", "cost_usd", "status", "error"]
+    assert results.columns.tolist() == names
+    assert results.index.equals(df.index)
+    assert results["n"].dtype == "Int64"
+    assert results["tags"].tolist() == [["a"], None]
+    assert results["input_status"].tolist() == ["old", "new"]
+    schema = pq.read_schema("out.parquet")
+    assert schema.names == names
+    types = ["string", "int64", "double", "bool", "string", "string"]
+    assert [str(schema.field(name).type) for name in names[2:8]] == types
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert [list(line) for line in lines] == [names, names]
+    assert lines[1]["share"] is None
+    assert (lines[0]["n"], lines[0]["tags"], lines[0]["value"]) == (1, ["a"], "up")
+    assert pd.read_csv("out.csv")["input_status"].tolist() == ["old", "new"]
+    assert "headline" not in job.results()
 
 
 def test_dicts_from_a_generator_are_read_once_and_answers_that_do_not_fit_have_no_value(folder):
@@ -149,7 +245,8 @@ def test_dicts_from_a_generator_are_read_once_and_answers_that_do_not_fit_have_n
         output=CHOICES,
         budget=0.05,
     )
-    results = job.wait(progress=False).results()
+    with pytest.warns(cascade_batch.JobWarning, match="1 answer does not fit"):
+        results = job.wait(progress=False).results()
 
     assert (job.name, results["custom_id"].tolist()) == ("rows", ["n0", "n1"])
     assert results["value"].isna().tolist() == [False, True]
@@ -176,7 +273,8 @@ def test_an_interrupted_or_timed_out_wait_leaves_the_job_to_go_on(folder, slow_t
     assert job.pause().status == "paused"
     assert job.resume().status == "running"
     assert job.cancel().status == "cancelled"
-    assert job.wait(progress=False).progress().rows_answered < 200
+    with pytest.warns(cascade_batch.JobWarning, match=r"cancelled: job\.resume\(\)"):
+        assert job.wait(progress=False).progress().rows_answered < 200
     with pytest.raises(UsageError, match="cancelled already"):
         job.cancel()
 
@@ -184,7 +282,11 @@ def test_an_interrupted_or_timed_out_wait_leaves_the_job_to_go_on(folder, slow_t
 def test_more_budget_takes_a_finished_job_up_again(example):
     before_usd = example.progress().budget_usd
 
-    example.add_budget("0.01").wait(progress=False)
+    added = example.add_budget("0.01")
+    added.wait(progress=False)
+
+    assert added.budget_usd == pytest.approx(before_usd + 0.01)
+    assert str(added).startswith("The budget of job 'example' is $")
 
     assert example.progress().budget_usd == pytest.approx(before_usd + 0.01)
     with pytest.raises(UsageError, match="'lots' is not an amount"):
@@ -211,8 +313,10 @@ def test_another_process_finds_the_job_and_its_results(example, tmp_path):
     with pytest.raises(JobNotFoundError) as missing:
         cascade_batch.job("exmaple")
     assert "example" in missing.value.__notes__[0]
-    with pytest.raises(JobExistsError, match="'example'"):
+    with pytest.raises(JobExistsError, match="'example'") as taken:
         cascade_batch.submit([{"prompt": "Gold falls"}], budget=1, name="example")
+    assert "cascade_batch.job('example').resume()" in (taken.value.hint or "")
+    assert "name=" in (taken.value.hint or "")
 
 
 def test_results_and_report_are_written_to_files(example):

@@ -59,6 +59,15 @@ def test_waiting_shows_one_table_that_changes_and_a_job_shows_itself(cell):
         assert [row.findtext("td") for row in page.iter("tr")][1:] == ["small", "large"]
         assert not list(page.iter("script"))
     assert len(shown) == len(looked) == 1
+    audited = cell("job.audit()")[0]
+    page = ElementTree.fromstring(audited["text/html"])
+    assert [bold.text for bold in page.iter("b")] == [NAME, "OK"]
+    assert audited["text/plain"].startswith("OK: ")
+    frontier = cell("job.frontier()")[0]
+    assert "<th>measured</th>" in frontier["text/html"]
+    assert "measured" in frontier["text/plain"]
+    assert cell("job")[0]["text/plain"].startswith(f"Job    {NAME}: finished\nRows ")
+    assert "No row of job" in cell("job.retry()")[0]["text/plain"]
     assert "text/html" in cell("df.join(job.results()[['value']])")[0]
     assert [
         row for row in cell("cascade_batch.jobs()")[0]["text/plain"].splitlines() if NAME in row

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cascade_batch.cli.errors import next_step
-from cascade_batch.domain.job import Output
 from cascade_batch.engine import control
+from cascade_batch.engine.jobs import find_job
 from cascade_batch.engine.retry import Retried, retry_failed
 from cascade_batch.errors import UsageError
 from cascade_batch.results import error_file, export_job, failed_rows, failure_groups, missing_money
@@ -155,7 +155,8 @@ async def test_failures_go_to_a_file_beside_the_results_while_there_are_any(benc
 
         def export(name: str) -> Any:
             with bench.engine.connect() as connection:
-                return export_job(connection, bench.job_id(job), tmp_path / name, Output())
+                found = find_job(connection, job)
+                return export_job(connection, found.job_id, tmp_path / name, found.spec)
 
         async with bench.worker(tiers) as worker:
             await bench.finish(job, worker)

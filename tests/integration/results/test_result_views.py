@@ -15,6 +15,7 @@ from alembic import command
 from sqlalchemy.engine import make_url
 
 from cascade_batch.cli.sql_session import columns_of
+from cascade_batch.engine.jobs import find_job
 from cascade_batch.results import export_job
 from cascade_batch.store import migrate
 from cascade_batch.store.engine import make_engine, raw_connection
@@ -99,10 +100,11 @@ async def test_parts_of_the_answer_are_columns_of_their_types(bench, read, tmp_p
     with bench.engine.connect() as connection:
         spec = bench.one("SELECT spec FROM cascade_store.job WHERE name = 'typed'")
         assert spec["output"]["schema"] == SCHEMA
-        from cascade_batch.engine.jobs import find_job
-
-        out = find_job(connection, "typed").spec.output
-        done = export_job(connection, bench.job_id("typed"), tmp_path / "typed.parquet", out)
+        job = find_job(connection, "typed")
+        done = export_job(connection, job.job_id, tmp_path / "typed.parquet", job.spec)
+        for ending in ("parquet", "csv", "jsonl"):
+            path = tmp_path / f"with.{ending}"
+            export_job(connection, job.job_id, path, job.spec, with_input=True)
     assert (done.rows, done.failed) == (1, 0)
     table = pq.read_table(tmp_path / "typed.parquet")
     # In the schema's order, as in the view, and not in that of the database, which keeps none.
@@ -120,6 +122,16 @@ async def test_parts_of_the_answer_are_columns_of_their_types(bench, read, tmp_p
     assert table.column("scores").to_pylist() == [[1.0, 2.5]]
     # There is no column of the input that the field would have to give way to.
     assert table.column("label").to_pylist() == ["up"]
+    # With the input, the file is the view: its names, its order.
+    table = pq.read_table(tmp_path / "with.parquet")
+    assert table.column_names == list(found)
+    assert table.column("label").to_pylist() == ["gold's own"]
+    assert table.column("answer_label").to_pylist() == ["up"]
+    (line,) = map(json.loads, (tmp_path / "with.jsonl").read_text().splitlines())
+    header = (tmp_path / "with.csv").read_text().splitlines()[0].split(",")
+    assert list(line) == header == [name for name in found if name in header]
+    assert line["label"] == "gold's own"
+    assert line["value"]["label"] == "up"
 
 
 def test_who_gets_a_name_is_the_same_every_time(bench):

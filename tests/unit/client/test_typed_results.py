@@ -11,7 +11,7 @@ import pyarrow as pa
 from cascade_batch.client.typed_results import results_frame
 from cascade_batch.domain.job import Output
 from cascade_batch.results import Result, write_jsonl
-from cascade_batch.results.typed import results_table
+from cascade_batch.results.typed import Columns, results_table
 
 
 def result(row_no: int, value: object) -> Result:
@@ -21,11 +21,11 @@ def result(row_no: int, value: object) -> Result:
 
 
 def table_of(output: Output, *values: object) -> pa.Table:
-    return results_table([result(no, value) for no, value in enumerate(values)], output)
+    return results_table([result(no, value) for no, value in enumerate(values)], Columns(output))
 
 
 def frame_of(output: Output, *values: object) -> pd.DataFrame:
-    return results_frame(table_of(output, *values), output, pd.RangeIndex(len(values)))
+    return results_frame(table_of(output, *values), Columns(output), pd.RangeIndex(len(values)))
 
 
 def written(output: Output, value: object) -> dict[str, object]:

@@ -1,0 +1,63 @@
+"""What stands out about a job, in sentences, and the call of Python that does something about it."""
+
+from __future__ import annotations
+
+from cascade_batch.client.progress import Progress, money_text, rows_text, unfit_text, usd_text
+from cascade_batch.domain.job import JobState
+
+_GO_ON = "job.resume() goes on with what is not done"
+
+
+def advice(progress: Progress) -> list[str]:
+    """What is not well with a job that does nothing by itself, and what to call; a clause each."""
+    if progress.status is JobState.FAILED:
+        return ["once that is mended, job.resume() goes on"]
+    if progress.status in (JobState.PAUSED, JobState.CANCELLED):
+        return [_GO_ON]
+    if not progress.is_over:
+        return []
+    said = []
+    if unfunded := progress.rows_unfunded:
+        said.append(
+            f"the money ran out before {_rows(unfunded)} had an answer: job.add_budget(usd) goes on"
+        )
+    if failed := progress.rows_failed - progress.rows_unfunded:
+        once = "it" if failed == 1 else "them"
+        said.append(
+            f"{_rows(failed)} failed: job.errors() says why, job.retry() asks {once} once more"
+        )
+    if progress.rows_unfit:
+        said.append(
+            f"{unfit_text(progress.rows_unfit)}; job.results() says why in its column error"
+        )
+    return said
+
+
+def as_sentence(clause: str) -> str:
+    """The clause by itself."""
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+def job_text(progress: Progress) -> str:
+    """A job at a glance, a line for each thing that there is to say."""
+    reason = f" ({progress.reason})" if progress.reason else ""
+    quality = "" if progress.quality is None else f", quality {progress.quality:.3f}"
+    lines = [
+        ("Job", f"{progress.job}: {progress.status}{reason}"),
+        ("Rows", f"{rows_text(progress)}{quality}"),
+        ("Money", money_text(progress)),
+        *(("Tier", _tier_text(progress, place)) for place in range(len(progress.tiers))),
+        *(("Now", text) for text in progress.pace_texts()),
+        *(("Next", as_sentence(clause)) for clause in advice(progress)),
+    ]
+    return "\n".join(f"{title:6} {text}" for title, text in lines)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _tier_text(progress: Progress, place: int) -> str:
+    tier = progress.tiers[place]
+    stopped = f"; stopped: {tier.stopped}" if tier.stopped else ""
+    return f"{tier.name}: {tier.answers:,} answers for {usd_text(tier.spent_usd)}{stopped}"
