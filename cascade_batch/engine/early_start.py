@@ -271,8 +271,8 @@ class _EarlyStart:
         raise BudgetError(
             f"A budget of {format_usd(budget)} covers the first {rows.start:,} rows, but not all of the next"
             f" {len(rows):,}, at worst case on their cheapest tier.",
-            hint=f"Give a larger {place('budget')}, fewer rows with {place('limit')}, or lower the cheapest tier's"
-            " max_output_tokens, which the worst case counts in full.",
+            hint=f"Give a larger {place('budget')}, fewer rows with {place('limit')}, or lower the cheapest"
+            " tier's max_output_tokens, which the worst case counts in full.",
         )
 
     def _look_up(self, rows: range, is_new: NDArray[np.bool_]) -> None:

@@ -25,9 +25,17 @@ Everything that `cascade_batch` offers, made of its docstrings. A guide with exa
 """
 _PYTHON_PARTS = {
     "Jobs": ("submit", "estimate", "job", "jobs", "Job"),
-    "What a job says": ("Progress", "TierProgress", "JobState"),
+    "What a job says": (
+        "Progress",
+        "TierProgress",
+        "JobState",
+        "Audit",
+        "AtRisk",
+        "AddedBudget",
+        "RetriedRows",
+    ),
     "What a job is given": ("Output", "Tier"),
-    "What goes wrong": ("CascadeError",),
+    "What goes wrong": ("CascadeError", "JobWarning"),
 }
 _GIVEN = (
     "Both may be given as dicts, with the keys of the [job file](job-file.md#output) and the"
