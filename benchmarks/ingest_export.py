@@ -3,7 +3,8 @@
     python -m benchmarks.ingest_export [--rows 1000000]        (make bench-io)
 
 In: `submit` of a file with half a kilobyte a row, to where no worker listens, beside a bare COPY of the same
-lines into a table of one column of JSON. Out: `results` as JSON Lines and as Parquet, once every row has an
+lines into a table of one column of JSON; and the same with `--start-early`, with the time after which
+the first rows wait for a worker. Out: `results` as JSON Lines and as Parquet, once every row has an
 answer, which the ledger stores without a model. Memory is the most that the command's process held.
 """
 
@@ -14,6 +15,7 @@ import asyncio
 import json
 import os
 import subprocess
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -29,6 +31,10 @@ from cascade_batch.store.engine import libpq_url, make_engine
 
 ROW_BYTES = 512
 JOB = "rows"
+EARLY_JOB = "early rows"
+_RELEASED = """
+SELECT FROM cascade_store.chunk c JOIN cascade_store.job j USING (job_id) WHERE j.name = %s LIMIT 1
+"""
 _BLOCK_BYTES = 1 << 18
 _MIB = 2**20
 
@@ -81,6 +87,34 @@ def _bare_copy(url: str, path: Path, rows: int) -> dict[str, Any]:
     return {"rows_per_s": round(rows / seconds), "seconds": round(seconds, 2)}
 
 
+def _early(one: Rig, url: str, rows: int) -> dict[str, Any]:
+    """Submit with `--start-early`, and see when there is something to do for a worker."""
+    ended = threading.Event()
+    began = time.monotonic()
+    found: dict[str, float] = {}
+
+    def watch() -> None:
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            while not ended.wait(0.02):
+                if connection.execute(_RELEASED, [EARLY_JOB]).fetchone():
+                    found["first_rows_wait_s"] = round(time.monotonic() - began, 2)
+                    return
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        figures = _timed(
+            one, rows, "submit", "data.jsonl", "--name", EARLY_JOB, "--budget", "100000", "--detach",
+            "--prompt", "Once more: {{ question }}", "--policy", "cheapest", "--start-early",
+        )  # fmt: skip
+    finally:
+        ended.set()
+        watching.join()
+    if not found:
+        raise BenchmarkError("nothing was released before all was read")
+    return {**figures, **found}
+
+
 def _release(url: str) -> None:
     release_all(make_engine(url), JOB)
 
@@ -98,6 +132,7 @@ def measure(one: Rig, url: str, rows: int) -> dict[str, Any]:
         one, rows, "submit", "data.jsonl", "--name", JOB, "--budget", "100000", "--detach",
         "--prompt", "{{ question }}", "--policy", "cheapest",
     )  # fmt: skip
+    early = _early(one, url, rows)
     # In a process of its own: what one holds at most counts for those that it starts.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as planner:
         planner.submit(_release, url).result()
@@ -108,6 +143,7 @@ def measure(one: Rig, url: str, rows: int) -> dict[str, Any]:
         "row_bytes": ROW_BYTES,
         "bare_copy": bare,
         "submit": ingest,
+        "submit_early": early,
         "submit_to_bare_copy": round(ingest["rows_per_s"] / bare["rows_per_s"], 3),
     }
     for kind in ("jsonl", "parquet"):
