@@ -1,12 +1,14 @@
 """A job of two million rows from end to end: whether anything sags, swells or slows as it goes on.
 
-    python -m benchmarks.scale [--rows 2000000] [--latency-ms 0]
+    python -m benchmarks.scale [--rows 2000000] [--tiers 2] [--latency-ms 0]
 
 Two tiers of the scripted provider and a check that three rows in ten fail, so that a planner with all rows
-before it sends them up. While the job runs, `status` is asked over one connection again and again; the calls
-made by then give the speed over time, in tenths of all calls from the first one to the last. What comes after
-the last call (the frontier, the job's end) is `finishing_s`. Sizes are those of the job's tables and indexes
-when it has ended.
+before it sends them up; or one tier, every row of which is asked once: the same work from the first call to
+the last, with the same processes at it, which tells what growing tables cost.
+
+While the job runs, `status` is asked over one connection again and again; the calls made by then give the
+speed over time, in tenths of all calls from the first one to the last. What comes after the last call (the
+frontier, the job's end) is `finishing_s`. Sizes are those of the job's tables and indexes when it has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from benchmarks.rig import BenchmarkError, Rig, command, provider, record, rig, write_tiers
 from cascade_batch.engine.status import job_status
@@ -90,7 +93,7 @@ class _Watch:
     def __init__(self, one: Rig) -> None:
         self._rig = one
         self._engine = make_engine(one.services().database_url)
-        self._seen: list[tuple[float, int, int]] = []
+        self._seen: list[tuple[float, int, dict[str, int]]] = []
         self._took_ms: list[float] = []
         self._memory_mib: dict[str, list[float]] = {}
 
@@ -110,7 +113,7 @@ class _Watch:
         finally:
             connection.rollback()
         self._took_ms.append((time.perf_counter() - began) * 1000)
-        calls = sum(tier["calls"] for tier in status["tiers"].values())
+        calls = {name: tier["calls"] for name, tier in status["tiers"].items()}
         self._seen.append((began, status["rows"]["answered"], calls))
         for name, process in self._rig.parts().items():
             if name == "postgres":
@@ -123,19 +126,22 @@ class _Watch:
 
     def figures(self) -> dict[str, Any]:
         """All that was seen."""
-        times, answered, calls = (np.array(x) for x in zip(*self._seen, strict=True))
-        rows = int(answered[-1])
+        times = np.array([at for at, _, _ in self._seen])
+        rows = self._seen[-1][1]
+        names = list(self._seen[-1][2])
+        calls = np.array([[of_tier[name] for name in names] for _, _, of_tier in self._seen])
         # Of calls, and not of rows: later on, a part of them is made for rows that have an answer.
-        moments = np.interp(np.linspace(0, calls[-1], 11)[1:], calls, times)
-        began, moments[-1] = times[calls > 0][0], times[calls == calls[-1]][0]
-        tenths = calls[-1] / 10 / np.diff(np.concatenate([[began], moments]))
+        tenths, ended = _speeds(times, calls.sum(axis=1))
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             sizes = connection.execute(sa.text(_SIZES)).all()
             dead, vacuums = connection.execute(sa.text(_DEAD)).one()
         return {
-            "calls_per_s_by_tenth": [round(float(t)) for t in tenths],
-            "last_tenth_to_first": round(float(tenths[-1] / tenths[0]), 3),
-            "finishing_s": round(float(times[-1] - moments[-1]), 1),
+            "calls_per_s_by_tenth": tenths,
+            "last_tenth_to_first": round(tenths[-1] / tenths[0], 3),
+            "calls_per_s_by_tenth_of_tier": {
+                name: _speeds(times, calls[:, place])[0] for place, name in enumerate(names)
+            },
+            "finishing_s": round(float(times[-1]) - ended, 1),
             "status_ms_median": round(float(np.median(self._took_ms)), 2),
             "status_ms_worst": round(max(self._took_ms), 2),
             "status_asked": len(self._took_ms),
@@ -155,6 +161,14 @@ class _Watch:
         }
 
 
+def _speeds(times: NDArray[np.float64], calls: NDArray[np.int64]) -> tuple[list[int], float]:
+    """Calls per second in each tenth of the calls, from the first to the last, and when the last was seen."""
+    moments = np.interp(np.linspace(0, calls[-1], 11)[1:], calls, times)
+    began, moments[-1] = times[calls > 0][0], times[calls == calls[-1]][0]
+    tenths = calls[-1] / 10 / np.diff(np.concatenate([[began], moments]))
+    return [round(float(tenth)) for tenth in tenths], float(moments[-1])
+
+
 def _rss_mib(process: psutil.Process) -> float:
     try:
         return float(process.memory_info().rss / _MIB)
@@ -162,11 +176,11 @@ def _rss_mib(process: psutil.Process) -> float:
         return 0.0
 
 
-def measure(one: Rig, rows: int, latency_ms: float) -> dict[str, Any]:
+def measure(one: Rig, rows: int, tiers: int, latency_ms: float) -> dict[str, Any]:
     """All figures of the benchmark."""
     write_data(one, rows)
     with provider(one, _script(latency_ms)) as server:
-        write_tiers(one, _tiers(server.url))
+        write_tiers(one, _tiers(server.url)[:tiers])
         one.run("up")
         # Enough for drafts and for what the check fails, and far from all rows on the dear tier.
         least = one.json("estimate", "data.jsonl", *_QUESTION)["minimum_budget_usd"]
@@ -175,7 +189,7 @@ def measure(one: Rig, rows: int, latency_ms: float) -> dict[str, Any]:
         submit = subprocess.Popen(
             command(
                 "submit", "data.jsonl", "--name", JOB, "--budget", f"{2 * least:.6f}",
-                "--check", "regex:^up$", *_QUESTION,
+                *(("--check", "regex:^up$") if tiers > 1 else ()), *_QUESTION,
             ),
             cwd=one.folder, env=dict(one.environment), stdout=subprocess.DEVNULL,
             stderr=(one.folder / "progress").open("w"),
@@ -217,11 +231,12 @@ def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--tiers", type=int, choices=(1, 2), default=2)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     given = parser.parse_args()
     with rig(CASCADE_LOCAL_WORKERS="1") as one:
-        figures = measure(one, given.rows, given.latency_ms)
-    record("scale", figures)
+        figures = measure(one, given.rows, given.tiers, given.latency_ms)
+    record("scale" if given.tiers > 1 else "scale-one-tier", figures)
 
 
 if __name__ == "__main__":

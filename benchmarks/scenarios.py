@@ -32,6 +32,7 @@ class Scenario:
         concurrency: Calls in flight of each tier, at most.
         policy: Who plans. `confidence` asks the next tier about exactly the rows that failed their check, so
             that what it buys can be told beforehand; `auto` learns from more than it has to buy.
+        starts_early: Rows are drafted while others are still being read.
     """
 
     latency_ms: int = 20
@@ -40,6 +41,7 @@ class Scenario:
     size_bytes: int = 512
     concurrency: int = CONCURRENCY[20]
     policy: str = "confidence"
+    starts_early: bool = False
 
     @property
     def key(self) -> str:
@@ -51,7 +53,8 @@ class Scenario:
             f"{self.size_bytes / 1024:g} KB",
             f"{self.concurrency} at once",
         ]
-        return ", ".join(words + ([] if self.policy == "confidence" else [self.policy]))
+        words += [] if self.policy == "confidence" else [self.policy]
+        return ", ".join(words + (["started early"] if self.starts_early else []))
 
     @property
     def goal(self) -> float | None:
@@ -85,6 +88,8 @@ def scenarios(*, every: bool) -> Iterator[Scenario]:
         Scenario(size_bytes=8192): None,
         Scenario(concurrency=256): None,
         Scenario(tiers=3, policy="auto"): None,
+        Scenario(starts_early=True): None,
+        Scenario(size_bytes=8192, starts_early=True): None,
     }
     if every:
         for latency_ms, workers, tiers, size_bytes in product(
@@ -126,4 +131,5 @@ def tiers(scenario: Scenario, url: str) -> list[dict[str, Any]]:
 def submit_options(scenario: Scenario) -> list[str]:
     """Options of `submit`, but for the job's name."""
     options = ["--budget", str(_BUDGET_USD), "--policy", scenario.policy]
+    options += ["--start-early"] if scenario.starts_early else []
     return options + (["--check", f"regex:^{GOOD}$"] if scenario.tiers > 1 else [])
