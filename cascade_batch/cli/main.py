@@ -10,6 +10,7 @@ from cascade_batch.cli.frame import (
     Lazy,
     LazyGroup,
     calculate_on_one_thread,
+    look_for_cycles_rarely,
     set_up_logging,
 )
 
@@ -119,4 +120,5 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Entry point of the installed command."""
+    look_for_cycles_rarely()
     cli(prog_name="cascade-batch")

@@ -16,11 +16,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import orjson
-from aiohttp import ClientError
 from yarl import URL
 
 from cascade_batch import __version__
@@ -32,7 +31,6 @@ from cascade_batch.providers.credentials import presentable, read_key
 from cascade_batch.providers.http import (
     Address,
     DirectConnections,
-    ProxiedConnections,
     Request,
     Response,
     request_head,
@@ -40,6 +38,9 @@ from cascade_batch.providers.http import (
 from cascade_batch.providers.provider import PerTier
 from cascade_batch.providers.reading import UnreadableError, parse_json, unpacked
 from cascade_batch.providers.refusals import refusal
+
+if TYPE_CHECKING:
+    from cascade_batch.providers.http.proxied import ProxiedConnections
 
 
 class Wire(Protocol):
@@ -91,6 +92,8 @@ class HttpSession:
     def proxied(self) -> ProxiedConnections:
         """Those through a proxy; needs a running loop."""
         if self._proxied is None:
+            from cascade_batch.providers.http.proxied import ProxiedConnections
+
             self._proxied = ProxiedConnections()
         return self._proxied
 
@@ -180,7 +183,7 @@ class HttpProvider:
         request = Request(body)
         try:
             return await self._exchange(prepared, request, key)
-        except (UnreadableError, ClientError, OSError, ValueError) as error:
+        except (UnreadableError, OSError, ValueError) as error:
             outcome = _failed(error, is_sent=request.is_sent, timeout_s=tier.timeout_s)
             return replace(outcome, message=prepared.message(outcome.message, key))
 

@@ -6,17 +6,16 @@ streams, traces and forms that no provider's call uses. So a call goes straight 
 llhttp (`httptools`) on what comes back, one future. What is left out is left out on purpose: redirects are
 answers like any other, nothing is retried, no cookie is kept.
 
-Behind a proxy, aiohttp does it, whose tunnels are proven; and few proxies carry thousands of calls a second.
+Behind a proxy, aiohttp does it (`proxied`), whose tunnels are proven; few proxies carry thousands of calls
+a second. Only there is it imported: that takes a tenth of a second, which every command would wait for.
 """
 
 from cascade_batch.providers.http.direct import DirectConnections
 from cascade_batch.providers.http.message import Address, Request, Response, request_head
-from cascade_batch.providers.http.proxied import ProxiedConnections
 
 __all__ = [
     "Address",
     "DirectConnections",
-    "ProxiedConnections",
     "Request",
     "Response",
     "request_head",

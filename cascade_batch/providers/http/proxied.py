@@ -64,7 +64,22 @@ class ProxiedConnections:
         timeout_s: float,
         proxy: URL,
     ) -> Response:
-        """As `DirectConnections.post`; raises aiohttp.ClientError as well."""
+        """As `DirectConnections.post`."""
+        try:
+            return await self._post(address, headers, request, timeout_s, proxy)
+        except (OSError, ValueError):
+            raise
+        except aiohttp.ClientError as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+
+    async def _post(
+        self,
+        address: Address,
+        headers: dict[str, str],
+        request: Request,
+        timeout_s: float,
+        proxy: URL,
+    ) -> Response:
         response = await self._session.post(
             address.url,
             data=_Body(request),
