@@ -91,7 +91,8 @@ def submit(
         start_early: Begin to draft while the data is still being read; for generators and long files. Each
             row gets one answer on its cheapest tier, if the budget covers all rows so far; the planner comes
             when all are read. A mistake further down is then found after money was spent: the job is
-            cancelled, its answers are kept, and the next job takes them over.
+            cancelled, its answers are kept, and the next job takes them over. A thread of its own reads the
+            data: what a generator uses must allow for that (a connection of sqlite3 does not, by itself).
         cache: False asks every row. Else answers are not bought twice: rows that ask the same are asked once,
             and what earlier jobs asked in the very same words is taken over at no cost.
         notify: Who is told when the job is over or paused, and of shares of the budget that are used: an

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.errors import JobNotFoundError, UsageError
 from cascade_batch.store.tables import JOB
@@ -106,8 +107,8 @@ def require_whole(job: Job) -> Job:
     """
     if job.reading and job.state in (JobState.CANCELLED, JobState.FAILED):
         raise UsageError(
-            f"Job {job.name!r} is {job.state} and holds only the first {job.rows_total:,} rows of its data"
-            " set: it ended while that was being read.",
+            f"Job {job.name!r} is {job.state} and holds only the first {counted(job.rows_total, 'row')} of"
+            " its data set: it ended while that was being read.",
             hint="Submit the data again under another name: what this job bought is taken over at no cost.",
         )
     return job

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.row import Record
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine import batches, control, early_start
 from cascade_batch.engine.early_start import submit_early
+from cascade_batch.engine.half_read import READERS
 from cascade_batch.engine.plan import plan_job
 from cascade_batch.engine.retry import retry_failed
 from cascade_batch.engine.submit import Submission
 from cascade_batch.engine.sweep import sweep_once
-from cascade_batch.errors import BudgetError, DataError, UsageError
+from cascade_batch.errors import BudgetError, DataError, JobNotFoundError, UsageError
 from cascade_batch.store.engine import make_engine
 from tests.integration.engine.bench import Bench, Messages, provider, until
 
@@ -334,10 +337,171 @@ async def test_a_killed_submitter_is_noticed_and_no_living_one_is_taken_for_dead
         await until(swept)
     finally:
         submitter.kill()
-    assert "ended after 1 rows: its submitter was killed" in bench.status("orphan")["reason"]
-    with pytest.raises(UsageError, match="only the first 1 rows"):
+    assert "ended after 1 row: its submitter was killed" in bench.status("orphan")["reason"]
+    with pytest.raises(UsageError, match="only the first 1 row "):
         control.resume_job(bench.engine, "orphan", bench.messages)
     control.delete_job(bench.engine, "orphan")
+
+
+async def test_what_was_bought_before_a_mistake_counts_for_the_budget_of_the_next_job(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        async with bench.worker(tiers) as worker:
+            broken = Pipe(bench, spec_of("broken off", tiers))
+            broken.put("a", "b", "c", "d")
+            await broken.stored(4)
+            await worker.drive()
+            broken.fail(bad_line())
+            with pytest.raises(DataError):
+                await broken.submission
+            worst = bench.one(
+                "SELECT max(worst_nanousd[1]) FROM cascade_store.row WHERE job_id = :job",
+                job=bench.job_id("broken off"),
+            )
+
+            # Enough for the two rows that nobody has answered yet.
+            rest = Pipe(bench, spec_of("the rest", tiers, budget_nanousd=2 * worst))
+            rest.put("a", "b", "c")
+            await rest.stored(3)
+            rest.put("d", "e", "f")
+            rest.end()
+            submission = await rest.submission
+            assert (submission.rows, submission.saved_rows) == (6, 4)
+            assert submission.worst_case_nanousd == 2 * worst
+            await bench.finish("the rest", worker)
+    assert bench.status("the rest")["rows"]["answered"] == 6
+    assert served.bill()["calls_billed"] == 6
+    assert bench.audit("the rest").is_ok
+
+
+async def test_rows_that_were_not_released_are_looked_up_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        async with bench.worker(tiers) as worker:
+            first = Pipe(bench, spec_of("earlier", tiers))
+            first.put("a", "b", "c")
+            first.end()
+            await first.submission
+            await bench.finish("earlier", worker)
+
+            monkeypatch.setattr(early_start, "AHEAD_ROWS", 0)
+            second = Pipe(bench, spec_of("later", tiers))
+            second.put("a", "x", "a")
+            await second.stored(3)
+            fence = bench.status("later")["ring_fence_nanousd"]
+            second.put("b", "y", "c")
+            second.end()
+            submission = await second.submission
+            assert submission.saved_rows == 4
+            # What was fenced for the first row, before it was looked up, is free again.
+            assert bench.status("later")["ring_fence_nanousd"] == fence
+            await bench.finish("later", worker)
+    status = bench.status("later")
+    assert status["rows"]["answered"] == 6
+    assert (status["tiers"]["small"]["calls"], status["tiers"]["small"]["cached"]) == (2, 4)
+    assert status["rows_duplicate"] == 1
+    assert bench.audit("later").is_ok
+
+
+async def test_a_job_that_is_deleted_while_it_is_read_is_gone(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("thrown away", tiers))
+    pipe.put("one")
+    await pipe.stored(1)
+    job_id = bench.job_id("thrown away")
+    control.pause_job(bench.engine, "thrown away")
+    # As `delete` does before it drops the first table.
+    bench.execute("UPDATE cascade_store.job SET deleting = true WHERE job_id = :job", job=job_id)
+    with pytest.raises(JobNotFoundError, match="was deleted while its data set was being read"):
+        await pipe.submission
+    sweep_once(bench.engine, bench.messages)
+    assert bench.state("thrown away") == "paused"
+    control.delete_job(bench.engine, "thrown away")
+    assert bench.one("SELECT count(*) FROM cascade_store.job WHERE job_id = :job", job=job_id) == 0
+
+
+async def test_a_connection_that_is_lost_ends_the_job(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    pipe = Pipe(bench, spec_of("cut off", tiers))
+    pipe.put("one")
+    await pipe.stored(1)
+    bench.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = :space"
+        " AND objid = :job",
+        space=READERS,
+        job=bench.job_id("cut off"),
+    )
+    with pytest.raises(OperationalError):
+        await pipe.submission
+
+    def swept() -> bool:
+        sweep_once(bench.engine, bench.messages)
+        return bench.state("cut off") == "cancelled"
+
+    await until(swept)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyboardInterrupt(), "1 row: it was interrupted."),
+        (ValueError("401 for https://example.com/?key=secret"), "1 row: it raised ValueError."),
+    ],
+)
+def test_why_reading_ended_is_said_without_secrets(bench: Bench, error: BaseException, said: str):
+    name = f"ends by {type(error).__name__}"
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    has_begun = threading.Event()
+
+    def read(*, check: Callable[[Record], None]) -> Iterator[Record]:
+        record = Record(custom_id=None, line_no=1, fields={"text": "one"})
+        check(record)
+        yield record
+        has_begun.wait()
+        raise error
+
+    with pytest.raises(type(error)):
+        submit_early(
+            bench.engine,
+            spec_of(name, tiers),
+            read,
+            bench.messages,
+            on_start=lambda _: has_begun.set(),
+        )
+    status = bench.status(name)
+    assert status["status"] == "cancelled"
+    assert said in status["reason"]
+    assert "secret" not in status["reason"]
+
+
+async def test_the_view_waits_for_nobody_who_holds_up_workers(bench: Bench):
+    """Somebody looks at the view in a transaction that stays open, while a column comes late."""
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("looked at", tiers))
+        pipe.put("one")
+        await pipe.stored(1)
+        async with bench.worker(tiers) as worker:
+            with bench.engine.begin() as reader:
+                reader.execute(sa.text('SELECT count(*) FROM results."looked at"'))
+                pipe.put("two", colour="red")
+                await pipe.stored(2)
+                pipe.end()
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+                await until(lambda: bench.one(waits) > 0)
+                await worker.drive()
+                assert bench.status("looked at")["rows"]["answered"] == 2
+            await pipe.submission
+            await bench.finish("looked at", worker)
+
+
+def test_a_policy_without_cheap_drafts_does_not_start_early(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    spec = spec_of("dear", tiers, policy="dearest")
+    with pytest.raises(UsageError, match="'dearest'"):
+        submit_early(bench.engine, spec, lambda **_: (), bench.messages)
 
 
 def test_without_the_cache_nothing_starts_early(bench: Bench):
