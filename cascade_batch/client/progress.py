@@ -70,6 +70,7 @@ class Progress:
         rows_unfit: Of a job that has finished, rows whose final answer does not fit the declared output.
         rows_per_s: Rows answered or failed per second, in the last half minute of a wait; None: not known.
         left_s: Seconds for the calls that are planned, at the pace of that wait; None: not known.
+        reading: Whether rows of its data set are yet to come; of a job that is over, whether they never did.
     """
 
     job: str
@@ -95,6 +96,7 @@ class Progress:
     left_s: float | None = None
     saved_usd: float = 0.0
     rows_unfit: int = 0
+    reading: bool = False
 
     @property
     def rows_pending(self) -> int:
@@ -182,6 +184,7 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         waits_for=tuple(standstill["reasons"]) if standstill else (),
         rows_per_s=(pace.rows_per_s or None) if pace else None,
         left_s=pace.left_s(status, outlook) if pace else None,
+        reading=status["reading"],
     )
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from cascade_batch.client.progress import Progress, money_text, rows_text, unfit_text, usd_text
 from cascade_batch.domain.job import JobState
 
+AGAIN = "submit all of its data again under another name: what it bought is taken over"
+"""What to do about a job whose data set was never read to its end."""
 _GO_ON = "job.resume() goes on with what is not done"
 
 
 def advice(progress: Progress) -> list[str]:
     """What is not well with a job that does nothing by itself, and what to call; a clause each."""
+    if progress.reading and progress.is_over:
+        return [AGAIN]
     if progress.status is JobState.FAILED:
         return ["once that is mended, job.resume() goes on"]
     if progress.status in (JobState.PAUSED, JobState.CANCELLED):
