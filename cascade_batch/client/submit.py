@@ -18,6 +18,7 @@ from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
 from cascade_batch.client.warning import warn
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import GoldUse, Output, PolicyName
 from cascade_batch.domain.tier import Tier
 from cascade_batch.errors import DataError
@@ -187,4 +188,5 @@ def _warn_of(left_out: Sequence[DataError]) -> None:
         return
     shown = "; ".join(error.message for error in left_out[:_SHOWN_BAD])
     more = f"; and {len(left_out) - _SHOWN_BAD:,} more" if len(left_out) > _SHOWN_BAD else ""
-    warn(f"{len(left_out):,} records are left out: {shown}{more}")
+    are = "is" if len(left_out) == 1 else "are"
+    warn(f"{counted(len(left_out), 'record')} {are} left out: {shown}{more}")

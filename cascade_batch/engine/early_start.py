@@ -300,10 +300,14 @@ class _EarlyStart:
     def _require_budget(self, needed: int, balance: Balance, rows: range) -> None:
         if needed <= max(_left(balance), 0):
             return
+        covers = (
+            f"covers the first {counted(rows.start, 'row')}, but not all of the next {len(rows):,}"
+            if rows.start
+            else f"does not cover the first {counted(len(rows), 'row')}"
+        )
         raise BudgetError(
-            f"A budget of {format_usd(balance.budget_nanousd)} covers the first"
-            f" {counted(rows.start, 'row')}, but not all of the next {len(rows):,}, at worst case on their"
-            " cheapest tier.",
+            f"A budget of {format_usd(balance.budget_nanousd)} {covers}, at worst case on their cheapest"
+            " tier.",
             hint=f"Give a larger {place('budget')}, fewer rows with {place('limit')}, or lower the cheapest"
             " tier's max_output_tokens, which the worst case counts in full.",
         )

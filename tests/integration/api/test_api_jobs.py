@@ -134,7 +134,7 @@ def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):
 
     with pytest.raises(DataError, match="DataFrame, index 20: column 'headline'") as refused:
         cascade_batch.submit(df, **given)
-    with pytest.warns(UserWarning, match="1 records are left out: DataFrame, index 20"):
+    with pytest.warns(UserWarning, match="1 record is left out: DataFrame, index 20"):
         job = cascade_batch.submit(df, **given, skip_bad=True)
     with pytest.warns(cascade_batch.JobWarning, match=r"1 row failed: job\.errors\(\)") as warned:
         job.wait(progress=False)

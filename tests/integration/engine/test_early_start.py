@@ -162,6 +162,12 @@ async def test_a_row_that_the_budget_does_not_cover_is_not_stored(bench: Bench):
         worst = (await pipe.submission).worst_case_nanousd
         bench.execute("UPDATE cascade_store.job_tier SET fingerprint = NULL")
 
+        pipe = Pipe(bench, spec_of("broke", tiers, budget_nanousd=worst))
+        pipe.put("a", "b")
+        with pytest.raises(BudgetError, match="does not cover the first 2 rows"):
+            await pipe.submission
+        assert bench.one("SELECT count(*) FROM cascade_store.job WHERE name = 'broke'") == 0
+
         pipe = Pipe(bench, spec_of("poor", tiers, budget_nanousd=3 * worst))
         pipe.put("a", "b")
         await pipe.stored(2)
