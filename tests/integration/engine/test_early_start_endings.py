@@ -8,7 +8,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from cascade_batch.domain.job import JobSpec
@@ -59,25 +61,38 @@ async def test_a_job_that_is_deleted_while_it_is_read_is_gone(bench: Bench):
     assert bench.one("SELECT count(*) FROM cascade_store.job WHERE job_id = :job", job=job_id) == 0
 
 
-async def test_a_connection_that_is_lost_ends_the_job(bench: Bench):
+@pytest.mark.parametrize("when", ["between rows", "while rows are stored"])
+async def test_a_connection_that_is_lost_ends_the_job(bench: Bench, when: str):
+    name = f"cut off {when}"
     tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
-    pipe = Pipe(bench, spec_of("cut off", tiers))
+    pipe = Pipe(bench, spec_of(name, tiers))
     pipe.put("one")
     await pipe.stored(1)
-    bench.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = :space"
-        " AND objid = :job",
-        space=READERS,
-        job=bench.job_id("cut off"),
-    )
-    with pytest.raises(OperationalError):
-        await pipe.submission
+    job_id = bench.job_id(name)
+    with bench.engine.begin() as other:
+        if when == "while rows are stored":
+            other.execute(
+                sa.text(f"LOCK TABLE cascade_store.row_{job_id} IN ACCESS EXCLUSIVE MODE")
+            )
+            pipe.put("two")
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+            await until(lambda: bench.one(waits) > 0)
+        bench.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND classid = :space AND objid = :job",
+            space=READERS,
+            job=job_id,
+        )
+        # Of the driver below, too: whoever submits tells both as a database that can't be reached.
+        with pytest.raises((OperationalError, psycopg.OperationalError)):
+            await pipe.submission
 
     def swept() -> bool:
         sweep_once(bench.engine, bench.messages)
-        return bench.state("cut off") == "cancelled"
+        return bench.state(name) == "cancelled"
 
     await until(swept)
+    assert bench.status(name)["rows"]["total"] == 1
 
 
 def _read_for_ever(database_url: str, spec: JobSpec) -> None:
