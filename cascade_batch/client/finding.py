@@ -47,7 +47,6 @@ def job(name: str, data: pd.DataFrame | None = None) -> Job:
         Traceback (most recent call last):
         cascade_batch.errors.JobNotFoundError: There is no job called 'exmaple'.
     """
-    from cascade_batch.engine.half_read import OVER
     from cascade_batch.engine.jobs import find_job
 
     with python_words(), services() as service, service.engine.connect() as connection:
@@ -56,7 +55,7 @@ def job(name: str, data: pd.DataFrame | None = None) -> Job:
             return Job(found.name)
         from cascade_batch.client.frame_index import labels_of
 
-        if found.reading and found.state not in OVER:
+        if found.reading and not found.state.is_over:
             raise UsageError(
                 f"job(): job {name!r} is still being read, and no DataFrame can be held against it yet.",
                 hint="Give it once all is read; until then results have row numbers as their index.",

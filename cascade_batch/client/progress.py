@@ -12,8 +12,6 @@ from cascade_batch.client.pace import Pace, left_words, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
-_OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
-
 
 @dataclass(frozen=True, slots=True)
 class TierProgress:
@@ -106,7 +104,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to the job by itself."""
-        return self.status in _OVER
+        return self.status.is_over
 
     def __str__(self) -> str:
         failed = f", {self.rows_failed:,} failed" if self.rows_failed else ""

@@ -39,7 +39,7 @@ from cascade_batch.engine.batches import Batch, Batches
 from cascade_batch.engine.drafts import Asked, release_drafts
 from cascade_batch.engine.earlier_answers import EarlierAnswers, find_earlier_answers, take_answers
 from cascade_batch.engine.followers import store_followers
-from cascade_batch.engine.half_read import OVER, READERS, cancel_unread
+from cascade_batch.engine.half_read import READERS, cancel_unread
 from cascade_batch.engine.ingest import Ingest, copy_rows, row_lines
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
@@ -239,7 +239,7 @@ class _EarlyStart:
         job = find_job(self._connection, name, lock=True)
         if job.job_id != self._job_id or job.deleting:
             raise JobNotFoundError(f"Job {name!r} was deleted while its data set was being read.")
-        if job.state in OVER:
+        if job.state.is_over:
             became = "has failed" if job.state is JobState.FAILED else f"was {job.state}"
             why = f": {job.reason}" if job.reason else "."
             raise UsageError(f"Job {name!r} {became} while its data set was being read{why}")

@@ -11,7 +11,6 @@ from cascade_batch.engine.jobs import find_job, set_state
 
 READERS = 0x63617272
 """Advisory lock, with the job's number, of the session that reads a job's data set."""
-OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
 _BEING_READ = """
 SELECT job_id, name FROM cascade_store.job
  WHERE reading AND NOT deleting AND state IN ('queued', 'running', 'paused') ORDER BY job_id
@@ -29,7 +28,7 @@ def cancel_unread(connection: sa.Connection, job_id: int, name: str, why: str) -
         Whether it was still being read.
     """
     job = find_job(connection, name, lock=True)
-    if job.job_id != job_id or not job.reading or job.state in OVER or job.deleting:
+    if job.job_id != job_id or not job.reading or job.state.is_over or job.deleting:
         return False
     reason = (
         f"Reading its data set ended after {counted(job.rows_total, 'row')}: {why.rstrip('.')}. Submit all of"

@@ -139,14 +139,13 @@ def set_state(
     reason: str | None = None,
 ) -> None:
     """Enter a state; the caller holds the job's lock and knows that the state may be left."""
-    over = state in (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
     query = (
         sa.update(JOB)
         .where(JOB.c.job_id == job_id)
         .values(
             state=state,
             reason=reason,
-            finished_at=sa.func.now() if over else None,
+            finished_at=sa.func.now() if state.is_over else None,
             planned_at=None,
             planned_calls=None,
             plan_failures=0,
