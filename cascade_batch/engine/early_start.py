@@ -345,8 +345,12 @@ class _EarlyStart:
                 cancel_unread(self._connection, self._job_id, self._spec.name, _why(error))
         except (DBAPIError, JobNotFoundError):
             logger.warning("job %s could not be cancelled by its reader", self._spec.name)
-        if isinstance(error, CascadeError) and not isinstance(error, JobNotFoundError):
-            error.hint = " ".join([*([error.hint] if error.hint else []), _KEPT])
+        if isinstance(error, JobNotFoundError):
+            return
+        if isinstance(error, CascadeError):
+            error.hint = f"{error.hint} {_KEPT}" if error.hint else _KEPT
+        else:
+            error.add_note(_KEPT)
 
     def _unlock(self) -> None:
         key = {"space": READERS, "job": self._job_id}

@@ -106,9 +106,10 @@ def require_whole(job: Job) -> Job:
         UsageError: It does.
     """
     if job.reading and job.state in (JobState.CANCELLED, JobState.FAILED):
+        became = "has failed" if job.state is JobState.FAILED else f"is {job.state}"
         raise UsageError(
-            f"Job {job.name!r} is {job.state} and holds only the first {counted(job.rows_total, 'row')} of"
-            " its data set: it ended while that was being read.",
+            f"Job {job.name!r} {became} and holds only the first {counted(job.rows_total, 'row')} of its data"
+            " set: it ended while that was being read.",
             hint="Submit the data again under another name: what this job bought is taken over at no cost.",
         )
     return job

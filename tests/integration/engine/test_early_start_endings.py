@@ -21,7 +21,7 @@ from cascade_batch.engine.half_read import READERS
 from cascade_batch.engine.sweep import sweep_once
 from cascade_batch.errors import JobNotFoundError, UsageError
 from cascade_batch.store.engine import make_engine
-from tests.integration.engine.bench import Bench, Messages, until
+from tests.integration.engine.bench import Bench, Messages, provider, until
 from tests.integration.engine.pipe import Pipe, spec_of
 
 
@@ -42,6 +42,26 @@ async def test_a_job_that_is_cancelled_is_read_no_further(bench: Bench):
         await pipe.submission
     assert bench.status("unwanted")["reason"] == "cancelled by the user"
     control.delete_job(bench.engine, "unwanted")
+
+
+async def test_a_job_that_fails_is_read_no_further(bench: Bench):
+    refuses = [{"kind": "unauthorized"}]
+    async with provider(small=True, faults=refuses) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("refused", tiers))
+        pipe.put("one")
+        await pipe.stored(1)
+        async with bench.worker(tiers) as worker:
+            await worker.drive()
+        reason = bench.status("refused")["reason"]
+        with pytest.raises(
+            UsageError, match="has failed while its data set was being read"
+        ) as found:
+            await pipe.submission
+    assert reason in found.value.message
+    assert (bench.state("refused"), bench.status("refused")["reason"]) == ("failed", reason)
+    with pytest.raises(UsageError, match="has failed and holds only"):
+        control.resume_job(bench.engine, "refused", bench.messages)
 
 
 async def test_a_job_that_is_deleted_while_it_is_read_is_gone(bench: Bench):
@@ -152,7 +172,7 @@ def test_why_reading_ended_is_said_without_secrets(bench: Bench, error: BaseExce
         has_begun.wait()
         raise error
 
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as raised:
         submit_early(
             bench.engine,
             spec_of(name, tiers),
@@ -164,3 +184,4 @@ def test_why_reading_ended_is_said_without_secrets(bench: Bench, error: BaseExce
     assert status["status"] == "cancelled"
     assert said in status["reason"]
     assert "secret" not in status["reason"]
+    assert "taken over at no cost" in raised.value.__notes__[0]
