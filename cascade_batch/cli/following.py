@@ -48,7 +48,10 @@ def exit_code(status: Status) -> int:
     if state != JobState.FINISHED:
         because = f": {status['reason']}" if status["reason"] else ""
         warn(f"Job {name!r} is {state}{because}")
-        say(f"Go on with it:  cascade-batch resume {quoted}")
+        if status["reading"]:
+            say(f"See what was answered:  cascade-batch results {quoted}")
+        else:
+            say(f"Go on with it:  cascade-batch resume {quoted}")
         return EXIT_FAILED
     if rows["failed"]:
         say(f"{counted(rows['failed'], 'row')} failed; see why:  cascade-batch errors {quoted}")

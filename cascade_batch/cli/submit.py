@@ -93,6 +93,15 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     from cascade_batch.datasets import read_records
 
     left_out = 0
+    has_begun = False
+
+    def on_start(name: str) -> None:
+        nonlocal has_begun
+        has_begun = True
+        say(
+            f"Job {name!r} drafts its first rows while the others are read. Follow it elsewhere: "
+            f" cascade-batch watch {shlex.quote(name)}"
+        )
 
     def on_bad(error: Exception) -> None:
         nonlocal left_out
@@ -103,9 +112,14 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
     try:
         with waiting(f"Reading {request.data}, storing its rows"):
-            submission = store_job(service, request, read, on_start=_say_begun)
+            submission = store_job(service, request, read, on_start=on_start)
     except KeyboardInterrupt:
-        say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
+        say(
+            "\nThe job is cancelled, as not all of its data was read. Submit all of it again under another"
+            " name: the answers that were bought are taken over at no cost."
+            if has_begun
+            else "\nThe job was being stored; whether it is there is shown by:  cascade-batch status"
+        )
         raise
     without = f" ({counted(left_out, 'record')} left out)" if left_out else ""
     saved = ""
@@ -118,13 +132,6 @@ def _submit(service: Services, request: JobRequest) -> Submission:
         f" a budget of {format_usd(request.spec.budget_nanousd)}."
     )
     return submission
-
-
-def _say_begun(name: str) -> None:
-    say(
-        f"Job {name!r} drafts its first rows while the others are read. Follow it elsewhere: "
-        f" cascade-batch watch {shlex.quote(name)}"
-    )
 
 
 def _as_json(submission: Submission) -> dict[str, Any]:

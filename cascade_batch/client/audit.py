@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cascade_batch.client.progress import usd_text
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import NANOUSD_PER_USD
 
 if TYPE_CHECKING:
@@ -74,12 +75,14 @@ class Audit:
         """What there is to say: OK, DIFFERS or AT RISK, and what."""
         said = [("DIFFERS", difference) for difference in self.differences]
         if self.is_ok:
-            verdicts = f" and {self.verdicts:,} verdicts" if self.verdicts else ""
-            text = f"{self.entries:,} entries, {self.answers:,} answers{verdicts} to {self.rows:,} rows;"
+            verdicts = f" and {counted(self.verdicts, 'verdict')}" if self.verdicts else ""
+            entries = counted(self.entries, "entry", "entries")
+            answers = f"{counted(self.answers, 'answer')}{verdicts}"
+            text = f"{entries}, {answers} to {counted(self.rows, 'row')};"
             money = f"{usd_text(self.spent_usd)} of {usd_text(self.budget_usd)} spent."
             said.append(("OK", f"{text} {money}"))
         for one in self.at_risk:
-            calls = "1 call" if one.calls == 1 else f"{one.calls:,} calls"
+            calls = counted(one.calls, "call")
             said.append(("AT RISK", f"{usd_text(one.usd)} for {calls} to {one.tier}: {one.reason}"))
         return said
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cascade_batch.client.progress import usd_text
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class RetriedRows(Change):
                 f"No row of job {self.job.name!r} failed, or none by that reason: nothing was changed."
                 + self._goes_on()
             )
-        rows, are = ("1 row", "is") if self.rows == 1 else (f"{self.rows:,} rows", "are")
-        said = f"{rows} of job {self.job.name!r} that failed {are} asked once more."
+        are = "is" if self.rows == 1 else "are"
+        said = f"{counted(self.rows, 'row')} of job {self.job.name!r} that failed {are} asked once more."
         if self.added_usd:
             said += f" {usd_text(self.added_usd)} were added to the budget."
         if self.missing_usd:

@@ -8,6 +8,7 @@ from cascade_batch.client.job import Job
 from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
+from cascade_batch.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,8 @@ def job(name: str, data: pd.DataFrame | None = None) -> Job:
             columns by now.
 
     Raises:
-        UsageError: The DataFrame is another one; says which row is the first that differs.
+        UsageError: The DataFrame is another one, and the message says which row is the first that differs; or
+            the job is still reading it.
         JobNotFoundError: There is none; the note names a similar one.
         ServiceUnreachableError: The database can't be reached.
 
@@ -53,6 +55,11 @@ def job(name: str, data: pd.DataFrame | None = None) -> Job:
             return Job(found.name)
         from cascade_batch.client.frame_index import labels_of
 
+        if found.reading and not found.state.is_over:
+            raise UsageError(
+                f"job(): job {name!r} is still being read, and no DataFrame can be held against it yet.",
+                hint="Give it once all is read; until then results have row numbers as their index.",
+            )
         return Job(found.name, labels_of(connection, found.job_id, found.name, data))
 
 

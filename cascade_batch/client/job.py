@@ -18,7 +18,7 @@ from cascade_batch.client.looking import Sight, looker
 from cascade_batch.client.progress import Progress, progress_of
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
-from cascade_batch.client.telling import advice
+from cascade_batch.client.telling import AGAIN, advice, as_sentence
 from cascade_batch.client.waiting import Show, Waiting, make_show, notebook
 from cascade_batch.client.warning import warn
 from cascade_batch.domain.job import JobState
@@ -300,10 +300,7 @@ class Job(JobControls):
             What was found: `is_ok`, `differences`, a sentence each, and the sums, in dollars.
 
         Raises:
-            UsageError: The bill is no amount of dollars.
-
-        Raises:
-            UsageError: The job is being deleted.
+            UsageError: The bill is no amount of dollars, or the job is being deleted.
 
         Examples:
             >>> audit = cascade_batch.job("example").audit()
@@ -358,7 +355,9 @@ class Job(JobControls):
             with python_words():
                 raise JobFailedError(
                     f"Job {self._name!r} failed: {seen.reason or 'no reason is known'}",
-                    hint="Once that is mended, job.resume() goes on with it.",
+                    hint=as_sentence(f"once that is mended, {AGAIN}")
+                    if seen.reading
+                    else "Once that is mended, job.resume() goes on with it.",
                 )
         said = advice(seen)
         if said and not is_shown:
@@ -374,12 +373,15 @@ class Job(JobControls):
 
         from cascade_batch.client.frame_index import plain_labels
 
-        if self._index is None and job.spec.frame_index == "plain":
-            self._index = plain_labels(connection, job.job_id)
-        if self._index is not None:
+        labels = self._index
+        if labels is None and job.spec.frame_index == "plain":
+            labels = plain_labels(connection, job.job_id)
+            if not job.reading:
+                self._index = labels
+        if labels is not None:
             # As a range where it is one: it takes no memory.
-            is_whole = len(row_nos) == len(self._index)
-            return self._index if is_whole else self._index.take(row_nos)
+            is_whole = len(row_nos) == len(labels)
+            return labels if is_whole else labels.take(row_nos)
         if job.spec.frame_index == "own":
             warn(
                 f"Job {self._name!r} was submitted from a DataFrame with an index of its own, which is not"

@@ -20,7 +20,6 @@ FIRST_LOOKS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 _OUTLOOK_SHARE = 20
 """An outlook is taken again when so many times as long has passed as taking the last one took."""
-_OVER = frozenset({JobState.FINISHED, JobState.CANCELLED, JobState.FAILED})
 
 
 class Sight(NamedTuple):
@@ -32,7 +31,7 @@ class Sight(NamedTuple):
 
 def is_over(status: Status) -> bool:
     """Whether nothing more will happen to the job by itself."""
-    return status["status"] in _OVER
+    return JobState(status["status"]).is_over
 
 
 def looker(service: Services, name: str) -> Callable[[], Sight]:

@@ -186,6 +186,8 @@ def phase_text(status: Status, outlook: Outlook | None) -> str | None:
     rows = status["rows"]
     if status["status"] != JobState.RUNNING or not rows["total"] or _to_ask(status):
         return None
+    if status["reading"]:
+        return "all rows so far asked; its data set is being read"
     done = "all rows answered" if rows["answered"] == rows["total"] else "all rows asked"
     if outlook is not None and not any(tier.open for tier in outlook.tiers.values()):
         return f"{done}; the planner decides whether to buy better answers"

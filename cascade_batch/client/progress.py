@@ -12,8 +12,6 @@ from cascade_batch.client.pace import Pace, left_words, rate_text
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import format_usd
 
-_OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
-
 
 @dataclass(frozen=True, slots=True)
 class TierProgress:
@@ -70,6 +68,7 @@ class Progress:
         rows_unfit: Of a job that has finished, rows whose final answer does not fit the declared output.
         rows_per_s: Rows answered or failed per second, in the last half minute of a wait; None: not known.
         left_s: Seconds for the calls that are planned, at the pace of that wait; None: not known.
+        reading: Whether rows of its data set are yet to come; of a job that is over, whether they never did.
     """
 
     job: str
@@ -95,6 +94,7 @@ class Progress:
     left_s: float | None = None
     saved_usd: float = 0.0
     rows_unfit: int = 0
+    reading: bool = False
 
     @property
     def rows_pending(self) -> int:
@@ -104,7 +104,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to the job by itself."""
-        return self.status in _OVER
+        return self.status.is_over
 
     def __str__(self) -> str:
         failed = f", {self.rows_failed:,} failed" if self.rows_failed else ""
@@ -182,6 +182,7 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         waits_for=tuple(standstill["reasons"]) if standstill else (),
         rows_per_s=(pace.rows_per_s or None) if pace else None,
         left_s=pace.left_s(status, outlook) if pace else None,
+        reading=status["reading"],
     )
 
 

@@ -18,6 +18,7 @@ from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
 from cascade_batch.client.warning import warn
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import GoldUse, Output, PolicyName
 from cascade_batch.domain.tier import Tier
 from cascade_batch.errors import DataError
@@ -91,7 +92,8 @@ def submit(
         start_early: Begin to draft while the data is still being read; for generators and long files. Each
             row gets one answer on its cheapest tier, if the budget covers all rows so far; the planner comes
             when all are read. A mistake further down is then found after money was spent: the job is
-            cancelled, its answers are kept, and the next job takes them over.
+            cancelled, its answers are kept, and the next job takes them over. A thread of its own reads the
+            data: what a generator uses must allow for that (a connection of sqlite3 does not, by itself).
         cache: False asks every row. Else answers are not bought twice: rows that ask the same are asked once,
             and what earlier jobs asked in the very same words is taken over at no cost.
         notify: Who is told when the job is over or paused, and of shares of the budget that are used: an
@@ -186,4 +188,5 @@ def _warn_of(left_out: Sequence[DataError]) -> None:
         return
     shown = "; ".join(error.message for error in left_out[:_SHOWN_BAD])
     more = f"; and {len(left_out) - _SHOWN_BAD:,} more" if len(left_out) > _SHOWN_BAD else ""
-    warn(f"{len(left_out):,} records are left out: {shown}{more}")
+    are = "is" if len(left_out) == 1 else "are"
+    warn(f"{counted(len(left_out), 'record')} {are} left out: {shown}{more}")

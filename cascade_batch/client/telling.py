@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from cascade_batch.client.progress import Progress, money_text, rows_text, unfit_text, usd_text
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
 
+AGAIN = "submit all of its data again under another name: what it bought is taken over"
+"""What to do about a job whose data set was never read to its end."""
 _GO_ON = "job.resume() goes on with what is not done"
 
 
 def advice(progress: Progress) -> list[str]:
     """What is not well with a job that does nothing by itself, and what to call; a clause each."""
+    if progress.reading and progress.is_over:
+        return [AGAIN]
     if progress.status is JobState.FAILED:
         return ["once that is mended, job.resume() goes on"]
     if progress.status in (JobState.PAUSED, JobState.CANCELLED):
@@ -19,12 +24,12 @@ def advice(progress: Progress) -> list[str]:
     said = []
     if unfunded := progress.rows_unfunded:
         said.append(
-            f"the money ran out before {_rows(unfunded)} had an answer: job.add_budget(usd) goes on"
+            f"the money ran out before {counted(unfunded, 'row')} had an answer: job.add_budget(usd) goes on"
         )
     if failed := progress.rows_failed - progress.rows_unfunded:
         once = "it" if failed == 1 else "them"
         said.append(
-            f"{_rows(failed)} failed: job.errors() says why, job.retry() asks {once} once more"
+            f"{counted(failed, 'row')} failed: job.errors() says why, job.retry() asks {once} once more"
         )
     if progress.rows_unfit:
         said.append(
@@ -51,10 +56,6 @@ def job_text(progress: Progress) -> str:
         *(("Next", as_sentence(clause)) for clause in advice(progress)),
     ]
     return "\n".join(f"{title:6} {text}" for title, text in lines)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _tier_text(progress: Progress, place: int) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import select
 import sys
 import zlib
 from collections.abc import Callable
@@ -34,9 +36,7 @@ def open_bytes(source: str, packing: str) -> BinaryIO:
     if source == "-":
         if sys.stdin is None:
             raise UsageError("Standard input is closed.", hint="Name a file, or pipe one in.")
-        stdin: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]
-        # readinto1 gives what is there; readinto would wait until the buffer is full.
-        return io.BufferedReader(_Translating(source, stdin.readinto1, None), _BUFFER_BYTES)
+        return io.BufferedReader(_Translating(source, _read_stdin, None), _BUFFER_BYTES)
     check_file(source)
     try:
         raw = io.FileIO(source)
@@ -52,6 +52,16 @@ def open_bytes(source: str, packing: str) -> BinaryIO:
         stream = CompressedInputStream(raw, "zstd")
         return io.BufferedReader(_Translating(source, stream.readinto, raw), _BUFFER_BYTES)
     return io.BufferedReader(_Translating(source, raw.readinto, raw), _BUFFER_BYTES)
+
+
+def _read_stdin(buffer: WriteableBuffer) -> int:
+    stdin: io.BufferedReader = sys.stdin.buffer  # type: ignore[assignment]
+    # Whoever waits for a pipe inside of `readinto1` holds a lock that Python wants at its end: if a thread
+    # does so while the program ends, the program is aborted. A program's own reader has no descriptor, maybe.
+    with contextlib.suppress(io.UnsupportedOperation):
+        select.select([stdin.fileno()], [], [])
+    # readinto1 gives what is there; readinto would wait until the buffer is full.
+    return stdin.readinto1(buffer)
 
 
 def check_file(source: str) -> None:

@@ -25,7 +25,8 @@ class JobState(StrEnum):
     PAUSED: calls in flight settle, nothing new is sent; left by `resume` or `cancel`.
     FINISHED: every row is answered or failed; left for RUNNING by `budget --add` or `resume`,
         where more money can buy more.
-    CANCELLED: entered by `cancel`; calls in flight settle; left by `resume`.
+    CANCELLED: entered by `cancel`; calls in flight settle; left by `resume`. Also entered where a job that
+        started early (`submit --start-early`) is read no further; never left then.
     FAILED: something that the job can't mend stopped it; what is done is kept; left by `resume`.
     """
 
@@ -35,6 +36,11 @@ class JobState(StrEnum):
     FINISHED = "finished"
     CANCELLED = "cancelled"
     FAILED = "failed"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to a job by itself."""
+        return self in (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
 
 
 class Output(BaseModel):

@@ -136,10 +136,11 @@ def raise_budget(
     """Add to the budget, and go on from where a finished job stopped.
 
     Raises:
-        UsageError: Nothing is added, or the job is being deleted.
+        UsageError: Nothing is added, the job is being deleted, or it is over and holds a part of its data set
+            only.
     """
     with engine.begin() as connection:
-        job = job_to_change(connection, name)
+        job = require_whole(job_to_change(connection, name))
         balance = add_budget(connection, job_id=job.job_id, add_nanousd=add_nanousd, actor=actor)
         connection.execute(
             # What could not be afforded before is worth another try.

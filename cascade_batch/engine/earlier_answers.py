@@ -22,17 +22,18 @@ block of rows never costs a pass over a table.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import psycopg
 
 from cascade_batch.domain.answer import Judgement
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.text import clean_text
 from cascade_batch.engine.followers import COPIED
-from cascade_batch.engine.request_keys import KEY_BYTES
+from cascade_batch.engine.request_keys import KEY_BYTES, Rows
 from cascade_batch.quality import Judge, make_judge
 from cascade_batch.store import arrays
 
@@ -41,7 +42,6 @@ logger = logging.getLogger(__name__)
 Raw = psycopg.Connection[tuple[object, ...]]
 
 _BLOCK_ROWS = 5000
-_ALL_ROWS = range(2**31 - 1)
 _UNUSABLE = ("length", "content_filter", "refusal")
 _LATE_S = 86400.0
 """Calls in flight settle after their job is over: so long at most, and with much to spare."""
@@ -76,11 +76,9 @@ SELECT u.row_no, u.gold, u.job_id, u.from_row, u.from_tier, a.text, a.finish_rea
      WHERE a.saved_nanousd IS NULL AND a.value IS NOT NULL
        AND coalesce(a.finish_reason, '') <> ALL (%(unusable)s::text[])
        AND a.answered_at > clock_timestamp() - make_interval(secs => %(days)s * 86400.0)
-       AND n.row_no >= %(from_row)s AND n.row_no < %(to_row)s
+       AND (%(of_rows)s::integer[] IS NULL OR n.row_no = ANY (%(of_rows)s::integer[]))
        AND NOT EXISTS (SELECT FROM cascade_store.follower f
                         WHERE f.job_id = %(job)s AND f.row_no = n.row_no)
-       AND NOT EXISTS (SELECT FROM cascade_store.decision d
-                        WHERE d.job_id = %(job)s AND d.row_no = n.row_no)
      ORDER BY n.row_no, a.answered_at DESC, a.job_id DESC) u
  CROSS JOIN LATERAL (
            SELECT o.text, o.finish_reason FROM cascade_store.answer o
@@ -91,7 +89,6 @@ _WITH_WORD = (
     .replace("error,", "w.said,")
     .replace("matches_gold,", "w.is_gold,")
 )
-# A row that was looked up before, while the data set was still being read, has some of them already.
 _TAKE = f"""
 WITH taken AS (
     INSERT INTO cascade_store.answer (
@@ -104,7 +101,6 @@ WITH taken AS (
      CROSS JOIN LATERAL (
                SELECT o.* FROM cascade_store.answer o
                 WHERE {_THAT_ANSWER.format(job="w.from_job", row="w.from_row", tier="w.from_tier")}) a
-    ON CONFLICT DO NOTHING
     RETURNING row_no, saved_nanousd
 ), counted AS (
     SELECT count(*) AS answers, coalesce(sum(n.saved_nanousd), 0)::bigint AS saved_nanousd,
@@ -117,9 +113,11 @@ WITH taken AS (
        SET answers = t.answers + n.answers, cached = t.cached + n.answers,
            first_answers = t.first_answers + n.first_answers
       FROM counted n WHERE t.job_id = %(job)s AND t.tier_no = %(tier)s
+), by_job AS (
+    UPDATE cascade_store.job j SET saved_nanousd = j.saved_nanousd + n.saved_nanousd
+      FROM counted n WHERE j.job_id = %(job)s
 )
-UPDATE cascade_store.job j SET saved_nanousd = j.saved_nanousd + n.saved_nanousd
-  FROM counted n WHERE j.job_id = %(job)s
+SELECT row_no FROM taken
 """  # noqa: S608
 
 
@@ -134,28 +132,45 @@ class _Sources:
     keys: list[int]
 
 
-def take_earlier_answers(
-    raw: Raw, job_id: int, spec: JobSpec, *, days: float, rows: range | None = None
-) -> int:
-    """Give a job that is being stored what earlier ones bought for it.
+@dataclass(frozen=True, slots=True)
+class EarlierAnswers:
+    """Answers of one tier that can be taken over; a block of them."""
+
+    sources: _Sources
+    block: Sequence[tuple[Any, ...]]
+
+
+def find_earlier_answers(
+    raw: Raw, job_id: int, *, days: float, rows: Rows | None = None
+) -> Iterator[EarlierAnswers]:
+    """Look for what earlier jobs bought. Locks nothing, and is what takes long.
 
     Args:
-        raw: Holds the transaction that stores the rows; followers and fingerprints are stored already. Once
-            others can see the job, it has the job and its balance locked, in this order.
+        raw: Holds the transaction that stores the rows; followers and fingerprints are stored already.
         days: How old an answer may be.
-        rows: Look for these rows only; None: for all that it was not decided to ask.
+        rows: Look for these rows only; None: for all.
+    """
+    for sources in _sources(raw, job_id, days):
+        for block in _found(raw, job_id, sources, days, rows):
+            yield EarlierAnswers(sources, block)
+
+
+def take_answers(raw: Raw, job_id: int, spec: JobSpec, found: Iterable[EarlierAnswers]) -> Rows:
+    """Give a job what was found for it, once.
+
+    Args:
+        raw: The same transaction; if others can see the job already, it has the job and its balance locked,
+            in this order.
 
     Returns:
-        How many answers there were.
+        The rows that have an answer now, in ascending order.
     """
     judge: Judge | None = None
-    taken = 0
-    for sources in _sources(raw, job_id, days):
-        for block in _found(raw, job_id, sources, days, rows or _ALL_ROWS):
-            judge = judge or make_judge(spec.output, spec.check, check_path=spec.check_path)
-            _take(raw, job_id, sources, judge, block)
-            taken += len(block)
-    return taken
+    taken: set[int] = set()
+    for one in found:
+        judge = judge or make_judge(spec.output, spec.check, check_path=spec.check_path)
+        taken |= _take(raw, job_id, one, judge)
+    return np.array(sorted(taken), dtype=np.int64)
 
 
 def _sources(raw: Raw, job_id: int, days: float) -> list[_Sources]:
@@ -172,7 +187,7 @@ def _sources(raw: Raw, job_id: int, days: float) -> list[_Sources]:
 
 
 def _found(
-    raw: Raw, job_id: int, sources: _Sources, days: float, rows: range
+    raw: Raw, job_id: int, sources: _Sources, days: float, rows: Rows | None
 ) -> Iterator[Sequence[tuple[Any, ...]]]:
     with raw.cursor(name="earlier_answers") as cursor:
         # Tables that were just made have no statistics, and a loop over pairs of rows has no end.
@@ -187,8 +202,7 @@ def _found(
                 "keys": sources.keys,
                 "unusable": list(_UNUSABLE),
                 "days": days,
-                "from_row": rows.start,
-                "to_row": rows.stop,
+                "of_rows": None if rows is None else rows.tolist(),
             },
         )
         raw.execute("SET LOCAL enable_nestloop = on")
@@ -196,20 +210,18 @@ def _found(
             yield block
 
 
-def _take(
-    raw: Raw, job_id: int, sources: _Sources, judge: Judge, block: Sequence[tuple[Any, ...]]
-) -> None:
-    rows, golds, jobs, from_rows, from_tiers, texts, reasons = zip(*block, strict=True)
+def _take(raw: Raw, job_id: int, found: EarlierAnswers, judge: Judge) -> set[int]:
+    rows, golds, jobs, from_rows, from_tiers, texts, reasons = zip(*found.block, strict=True)
     judgements = [
         _judged(judge, text or "", gold, reason)
         for text, gold, reason in zip(texts, golds, reasons, strict=True)
     ]
-    raw.execute(
+    taken = raw.execute(
         _TAKE,
         {
             "job": job_id,
-            "tier": sources.tier_no,
-            "jobs": sources.jobs,
+            "tier": found.sources.tier_no,
+            "jobs": found.sources.jobs,
             "rows": list(rows),
             "from_jobs": list(jobs),
             "from_rows": list(from_rows),
@@ -219,6 +231,7 @@ def _take(
             "errors": clean_text(arrays.texts(said.error for said in judgements)),
         },
     )
+    return {int(str(row_no)) for (row_no,) in taken.fetchall()}
 
 
 def _judged(judge: Judge, text: str, gold: str | None, finish_reason: str | None) -> Judgement:

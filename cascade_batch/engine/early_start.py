@@ -7,7 +7,8 @@ that it is for the user to ask for:
 * **What is bought early** is one answer a row, on the tier where its worst case is lowest: what the ring
   fence is for. All else waits for the planner, which comes when the whole job can be seen. Rows are released
   only as far ahead as keeps workers busy (`AHEAD_ROWS`), so that the planner has its say on most rows of data
-  that is read faster than it is drafted. Data that is read within a second is planned as a whole.
+  that is read faster than it is drafted. A few megabytes that are read within a second are planned as a
+  whole.
 * **Money.** A batch of rows is stored only if the budget covers each of them at worst case, beside all that
   was spent, reserved and fenced before. What is free beyond that is not touched.
 * **What goes wrong later** (a line that can't be used, a budget that is too small, Ctrl-C, SIGKILL) cancels
@@ -17,8 +18,9 @@ that it is for the user to ask for:
   knows that its reader is gone (`half_read`).
 
 Duplicates are known for what they are as soon as they are read, and are not asked; whom they follow is
-stored at the end. Answers of earlier jobs are looked up for the rows that are about to be asked, and for all
-others at the end.
+stored at the end. What earlier jobs bought is looked up once for each row: before it is asked, before its
+money is found to be missing, or together with many others. Workers take their turns meanwhile: the balance is
+locked only when all is found.
 """
 
 from __future__ import annotations
@@ -28,20 +30,20 @@ from collections.abc import Callable
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from sqlalchemy.exc import DBAPIError
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.domain.money import format_usd
 from cascade_batch.engine.batches import Batch, Batches
-from cascade_batch.engine.chunks import Work, cut_into_chunks, insert_chunks
-from cascade_batch.engine.earlier_answers import take_earlier_answers
-from cascade_batch.engine.half_read import OVER, READERS, cancel_unread
+from cascade_batch.engine.drafts import Asked, release_drafts
+from cascade_batch.engine.earlier_answers import EarlierAnswers, find_earlier_answers, take_answers
+from cascade_batch.engine.followers import store_followers
+from cascade_batch.engine.half_read import READERS, cancel_unread
 from cascade_batch.engine.ingest import Ingest, copy_rows, row_lines
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
-from cascade_batch.engine.release import write_decisions
 from cascade_batch.engine.request_keys import SeenKeys
 from cascade_batch.engine.row_bounds import Reader, RowBounds, require_columns
 from cascade_batch.engine.submit import (
@@ -50,37 +52,28 @@ from cascade_batch.engine.submit import (
     describe,
     insert_job,
     open_job,
-    save,
     store_keys,
 )
 from cascade_batch.errors import BudgetError, CascadeError, JobNotFoundError, UsageError
-from cascade_batch.ledger import move_ring_fence, open_account, read_balance
-from cascade_batch.policy.view import Action, Reason, Wave
+from cascade_batch.ledger import Balance, move_ring_fence, open_account, read_balance
 from cascade_batch.settings import settings
 from cascade_batch.store.engine import raw_connection
 from cascade_batch.store.partitions import attach_partitions, create_loading_table
 from cascade_batch.store.result_view import drop_result_view
 from cascade_batch.store.tables import JOB
-from cascade_batch.words import choose, place
+from cascade_batch.words import argument, choose, place
 
 logger = logging.getLogger(__name__)
 
 AHEAD_ROWS = PLAN_AT_ONCE_ROWS
 """Rows that may wait for workers while more are read: seconds of work for a fast worker."""
+LOOK_UP_ROWS = 20_000
+"""Rows that are looked up at once, as each time is a pass over what earlier jobs asked."""
 READING = "Its data set is being read; drafts have begun."
-_WAVE = """
-INSERT INTO cascade_store.wave (job_id, wave, price_of_money, free_nanousd, purchases, extra)
-VALUES (:job, 1, 0, :free, :purchases, '{"while_reading": true}')
-    ON CONFLICT (job_id, wave) DO UPDATE SET purchases = wave.purchases + excluded.purchases
-"""
 _ANY_NUMBER = 2**31 - 1
 _WAITING = (
     "SELECT coalesce(sum(row_count), 0)::bigint FROM cascade_store.chunk"
     " WHERE job_id = :job AND state <> 'done'"
-)
-_ANSWERED = (
-    "SELECT DISTINCT row_no FROM cascade_store.answer"
-    " WHERE job_id = :job AND row_no >= :start AND row_no < :stop"
 )
 
 
@@ -104,7 +97,8 @@ def submit_early(
         JobExistsError: The name is taken.
         BudgetError: The budget can't answer every row that was read so far. Rows before that may be drafted.
         DataError: A row can't be asked; names file and line. Rows before that may be drafted.
-        UsageError: The job wants no cache; or it was cancelled by somebody meanwhile.
+        UsageError: The job wants no cache, or no cheap drafts; or it was cancelled by somebody meanwhile.
+        JobNotFoundError: It was deleted by somebody meanwhile.
     """
     if not spec.cache:
         raise UsageError(
@@ -114,6 +108,12 @@ def submit_early(
                 command_line="Leave out --no-cache (cache: false), or --start-early.",
                 python="Leave out cache=False, or start_early=True.",
             ),
+        )
+    if spec.policy == "dearest":
+        raise UsageError(
+            "The policy 'dearest' asks no cheap tier that it can do without, and what is bought before all of"
+            " the data is read are cheap drafts.",
+            hint=f"Choose another {argument('policy')}, or leave out {argument('start_early', True)}.",
         )
     with engine.connect() as connection:
         return _EarlyStart(connection, spec, publisher).run(read, planner, on_start)
@@ -131,7 +131,9 @@ class _EarlyStart:
         self._seen = SeenKeys()
         self._job_id = 0
         self._stored_rows = 0
+        self._asked_rows = 0
         self._needed_nanousd = 0
+        self._unlooked: list[Asked] = []
         self._shown: dict[str, str] = {}
 
     def run(
@@ -217,123 +219,113 @@ class _EarlyStart:
         finally:
             self._unlock()
         rows = self._ingest.rows
-        return Submission(self._job_id, self._spec.name, rows, self._needed_nanousd, [])
+        return Submission(
+            self._job_id,
+            self._spec.name,
+            rows,
+            self._needed_nanousd,
+            notices=[],
+            saved_rows=rows - self._asked_rows,
+        )
 
     def _wanted(self) -> Job:
         """The job, locked.
 
         Raises:
-            UsageError: It was cancelled, has failed, or is gone.
+            UsageError: It was cancelled, or has failed.
+            JobNotFoundError: It is gone, or soon will be.
         """
-        job = find_job(self._connection, self._spec.name, lock=True)
-        if job.job_id != self._job_id or job.state in OVER or job.deleting:
-            raise UsageError(
-                f"Job {job.name!r} was {job.state} while its data set was being read"
-                + (f": {job.reason}" if job.reason else "."),
-            )
+        name = self._spec.name
+        job = find_job(self._connection, name, lock=True)
+        if job.job_id != self._job_id or job.deleting:
+            raise JobNotFoundError(f"Job {name!r} was deleted while its data set was being read.")
+        if job.state.is_over:
+            became = "has failed" if job.state is JobState.FAILED else f"was {job.state}"
+            why = f": {job.reason}" if job.reason else "."
+            raise UsageError(f"Job {name!r} {became} while its data set was being read{why}")
         return job
 
     def _take(self, job: Job, batch: Batch) -> list[ChunkNotice]:
         """Fence the money of rows that were just stored, and have them drafted unless enough are."""
-        if not batch:
+        if not batch and not batch.is_last:
             return []
         connection, job_id = self._connection, self._job_id
-        start = self._stored_rows
-        rows = range(start, start + len(batch))
-        worst = batch.worst_nanousd
-        tier_no = worst.argmin(axis=1)
-        lowest = worst.min(axis=1)
-        is_new = self._seen.are_new(self._ingest.same.keys_of(rows))
-        needed = int(lowest[is_new].sum())
-        balance = read_balance(connection, job_id, lock=True)
-        self._require_budget(
-            needed, balance.free_nanousd - balance.ring_fence_nanousd, balance.budget_nanousd, rows
+        rows = range(self._stored_rows, self._stored_rows + len(batch))
+        asked = self._asked(batch, rows)
+        self._unlooked.append(asked)
+        waiting = connection.execute(sa.text(_WAITING), {"job": job_id}).scalar_one()
+        releases = waiting < AHEAD_ROWS and job.state is not JobState.PAUSED
+        found: list[EarlierAnswers] = []
+        looks_up = (
+            releases
+            or batch.is_last
+            or asked.total_nanousd > _left(read_balance(connection, job_id))
+            or sum(map(len, self._unlooked)) >= LOOK_UP_ROWS
         )
-        self._needed_nanousd += needed
+        if looks_up:
+            found = self._look_up()
+        balance = read_balance(connection, job_id, lock=True)
+        taken = take_answers(raw_connection(connection), job_id, self._spec, found)
+        needed = asked.total_nanousd - sum(
+            part.where(np.isin(part.row_no, taken)).total_nanousd for part in self._unlooked
+        )
+        self._require_budget(needed, balance, rows)
         connection.execute(
             sa.update(JOB).where(JOB.c.job_id == job_id).values(rows_total=rows.stop)
         )
+        move_ring_fence(connection, job_id, needed)
         notices = []
-        waiting = connection.execute(sa.text(_WAITING), {"job": job_id}).scalar_one()
-        if waiting < AHEAD_ROWS and job.state is not JobState.PAUSED:
-            self._look_up(rows, is_new)
-            asked = np.flatnonzero(is_new)
-            notices = self._release(
-                job, (asked + start).astype(np.int32), tier_no[asked], lowest[asked]
-            )
-        move_ring_fence(connection, job_id, int(lowest[is_new].sum()))
+        if releases:
+            notices = release_drafts(connection, job, asked.where(~np.isin(asked.row_no, taken)))
+        if looks_up:
+            self._unlooked.clear()
         self._stored_rows = rows.stop
+        self._asked_rows += len(asked) - len(taken)
+        self._needed_nanousd += needed
         return notices
 
-    def _require_budget(self, needed: int, left: int, budget: int, rows: range) -> None:
-        if needed <= left:
+    def _asked(self, batch: Batch, rows: range) -> Asked:
+        is_new = self._seen.are_new(self._ingest.same.keys_of(rows))
+        return Asked.on_lowest(rows, batch.worst_nanousd).where(is_new)
+
+    def _look_up(self) -> list[EarlierAnswers]:
+        """What earlier jobs bought for the rows that nobody looked up before."""
+        rows = np.concatenate([part.row_no for part in self._unlooked])
+        if not rows.size:
+            return []
+        raw = raw_connection(self._connection)
+        days = settings().cache_days
+        return list(find_earlier_answers(raw, self._job_id, days=days, rows=rows))
+
+    def _require_budget(self, needed: int, balance: Balance, rows: range) -> None:
+        if needed <= max(_left(balance), 0):
             return
+        covers = (
+            f"covers the first {counted(rows.start, 'row')}, but not all of the next {len(rows):,}"
+            if rows.start
+            else f"does not cover the first {counted(len(rows), 'row')}"
+        )
         raise BudgetError(
-            f"A budget of {format_usd(budget)} covers the first {rows.start:,} rows, but not all of the next"
-            f" {len(rows):,}, at worst case on their cheapest tier.",
+            f"A budget of {format_usd(balance.budget_nanousd)} {covers}, at worst case on their cheapest"
+            " tier.",
             hint=f"Give a larger {place('budget')}, fewer rows with {place('limit')}, or lower the cheapest"
             " tier's max_output_tokens, which the worst case counts in full.",
         )
 
-    def _look_up(self, rows: range, is_new: NDArray[np.bool_]) -> None:
-        """Take over what earlier jobs bought for these rows; they are not new any more."""
-        raw = raw_connection(self._connection)
-        days = settings().cache_days
-        if take_earlier_answers(raw, self._job_id, self._spec, days=days, rows=rows):
-            found = self._connection.execute(
-                sa.text(_ANSWERED), {"job": self._job_id, "start": rows.start, "stop": rows.stop}
-            ).scalars()
-            is_new[np.array(found.all(), dtype=np.int64) - rows.start] = False
-
-    def _release(
-        self,
-        job: Job,
-        row_no: NDArray[np.int32],
-        tier_no: NDArray[np.intp],
-        lowest: NDArray[np.int64],
-    ) -> list[ChunkNotice]:
-        count = len(row_no)
-        if not count:
-            return []
-        wave = Wave(
-            row_no=row_no,
-            tier_no=tier_no.astype(np.int16),
-            action=np.full(count, Action.ANSWER, dtype=np.int8),
-            reason=np.full(count, Reason.START, dtype=np.int8),
-            gain=np.zeros(count, dtype=np.float32),
-            expected_nanousd=lowest,
-            draw_probability=np.ones(count, dtype=np.float32),
-            price_of_money=0.0,
-        )
-        connection = self._connection
-        write_decisions(connection, job.job_id, 1, wave)
-        work = Work(
-            row_no=row_no,
-            tier_no=wave.tier_no,
-            action=wave.action,
-            is_first=np.ones(count, dtype=np.bool_),
-            promised_nanousd=np.zeros(count, dtype=np.int64),
-            fence_part_nanousd=lowest,
-            is_usual=np.ones(count, dtype=np.bool_),
-        )
-        free = read_balance(connection, job.job_id).free_nanousd
-        values = {"job": job.job_id, "free": free, "purchases": count}
-        connection.execute(sa.text(_WAVE), values)
-        connection.execute(sa.update(JOB).where(JOB.c.job_id == job.job_id).values(waves=1))
-        return insert_chunks(connection, job.name, cut_into_chunks(job, 1, work))
-
     def _close(self) -> None:
         """All is read: the planner may come."""
         connection, job_id, ingest = self._connection, self._job_id, self._ingest
-        self._wanted()
-        read_balance(connection, job_id, lock=True)
-        require_columns(self._spec, ingest.columns)
         raw = raw_connection(connection)
-        save(raw, job_id, self._spec, ingest)
-        if ingest.columns != self._shown:
-            # Columns of a view can be added to its end, and nothing else.
+        has_new_columns = ingest.columns != self._shown
+        if has_new_columns:
+            # Columns of a view can be added to its end, and nothing else. Before the job is locked, as
+            # somebody may be looking at the view for as long as they like, and workers want the job.
             drop_result_view(raw, self._spec.name)
-        describe(connection, job_id, self._spec, ingest.columns, rows=ingest.rows)
+        self._wanted()
+        require_columns(self._spec, ingest.columns)
+        store_followers(raw, job_id, *ingest.same.find())
+        if has_new_columns:
+            describe(connection, job_id, self._spec, ingest.columns, rows=ingest.rows)
         connection.execute(
             sa.update(JOB)
             .where(JOB.c.job_id == job_id)
@@ -348,18 +340,17 @@ class _EarlyStart:
 
     def _break_off(self, error: BaseException) -> None:
         """Cancel the job, unless somebody has; where that fails, the sweeper does it."""
-        why = (
-            error.message
-            if isinstance(error, CascadeError)
-            else f"{type(error).__name__}: {error}".removesuffix(": ")
-        )
         try:
             with self._connection.begin():
-                cancel_unread(self._connection, self._job_id, self._spec.name, why)
+                cancel_unread(self._connection, self._job_id, self._spec.name, _why(error))
         except (DBAPIError, JobNotFoundError):
             logger.warning("job %s could not be cancelled by its reader", self._spec.name)
-        if isinstance(error, CascadeError) and not isinstance(error, JobNotFoundError):
-            error.hint = " ".join([*([error.hint] if error.hint else []), _KEPT])
+        if isinstance(error, JobNotFoundError):
+            return
+        if isinstance(error, CascadeError):
+            error.hint = f"{error.hint} {_KEPT}" if error.hint else _KEPT
+        else:
+            error.add_note(_KEPT)
 
     def _unlock(self) -> None:
         key = {"space": READERS, "job": self._job_id}
@@ -369,6 +360,20 @@ class _EarlyStart:
         except DBAPIError:
             # The lock goes with the session.
             self._connection.invalidate()
+
+
+def _left(balance: Balance) -> int:
+    """What further rows may need, in nano-dollars."""
+    return balance.free_nanousd - balance.ring_fence_nanousd
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, CascadeError):
+        return error.message
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    # What others say may hold a secret (an address with a key, say), and the reason is stored and sent.
+    return f"it raised {type(error).__name__}"
 
 
 _KEPT = (

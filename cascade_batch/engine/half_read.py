@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-
 import sqlalchemy as sa
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobState
+from cascade_batch.domain.text import clean_text
 from cascade_batch.engine.jobs import find_job, set_state
 
 READERS = 0x63617272
 """Advisory lock, with the job's number, of the session that reads a job's data set."""
-OVER = (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
 _BEING_READ = """
 SELECT job_id, name FROM cascade_store.job
- WHERE reading AND state IN ('queued', 'running', 'paused') ORDER BY job_id
+ WHERE reading AND NOT deleting AND state IN ('queued', 'running', 'paused') ORDER BY job_id
 """
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(:space, :job)"
 
@@ -22,18 +21,20 @@ _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(:space, :job)"
 def cancel_unread(connection: sa.Connection, job_id: int, name: str, why: str) -> bool:
     """Cancel a job whose data set will not be read to its end.
 
+    Args:
+        why: In words that follow a colon, and tell no secret.
+
     Returns:
         Whether it was still being read.
     """
     job = find_job(connection, name, lock=True)
-    if job.job_id != job_id or not job.reading or job.state in OVER:
+    if job.job_id != job_id or not job.reading or job.state.is_over or job.deleting:
         return False
-    shown = shlex.quote(name)
     reason = (
-        f"Reading its data set ended after {job.rows_total:,} rows: {why.rstrip('.')}. Submit the data again"
-        f" under another name: what this job bought is taken over (cascade-batch results {shown} shows it)."
+        f"Reading its data set ended after {counted(job.rows_total, 'row')}: {why.rstrip('.')}. Submit all of"
+        " the data again under another name: what this job bought is taken over."
     )
-    set_state(connection, job.job_id, JobState.CANCELLED, reason=reason)
+    set_state(connection, job.job_id, JobState.CANCELLED, reason=clean_text(reason))
     return True
 
 

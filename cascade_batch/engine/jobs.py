@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.errors import JobNotFoundError, UsageError
 from cascade_batch.store.tables import JOB
@@ -105,8 +106,9 @@ def require_whole(job: Job) -> Job:
         UsageError: It does.
     """
     if job.reading and job.state in (JobState.CANCELLED, JobState.FAILED):
+        became = "has failed" if job.state is JobState.FAILED else f"is {job.state}"
         raise UsageError(
-            f"Job {job.name!r} is {job.state} and holds only the first {job.rows_total:,} rows of its data"
+            f"Job {job.name!r} {became} and holds only the first {counted(job.rows_total, 'row')} of its data"
             " set: it ended while that was being read.",
             hint="Submit the data again under another name: what this job bought is taken over at no cost.",
         )
@@ -138,14 +140,13 @@ def set_state(
     reason: str | None = None,
 ) -> None:
     """Enter a state; the caller holds the job's lock and knows that the state may be left."""
-    over = state in (JobState.FINISHED, JobState.CANCELLED, JobState.FAILED)
     query = (
         sa.update(JOB)
         .where(JOB.c.job_id == job_id)
         .values(
             state=state,
             reason=reason,
-            finished_at=sa.func.now() if over else None,
+            finished_at=sa.func.now() if state.is_over else None,
             planned_at=None,
             planned_calls=None,
             plan_failures=0,

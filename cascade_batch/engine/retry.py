@@ -116,11 +116,11 @@ def retry_failed(
 
     Raises:
         JobNotFoundError: There is no such job.
-        UsageError: It was cancelled or failed with work left, which would be done as well; or it is being
-            deleted.
+        UsageError: It was cancelled or failed with work left, which would be done as well; it is being
+            deleted; or it holds a part of its data set only.
     """
     with engine.begin() as connection:
-        job_id = require_kept(find_job(connection, name)).job_id
+        job_id = require_whole(require_kept(find_job(connection, name))).job_id
         key = {"job": job_id}
         raw_connection(connection).execute(_CHOSEN, {"job": job_id, "reason": reason})
         rows = connection.execute(sa.text("SELECT count(*) FROM retried")).scalar_one()

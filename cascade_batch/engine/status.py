@@ -87,6 +87,7 @@ def _job(row: Any, answered: int) -> dict[str, Any]:
         "status": row["state"],
         "reason": row["reason"],
         "deleting": row["deleting"],
+        "reading": row["reading"],
         **{f"{what}_usd": row[f"{what}_nanousd"] / NANOUSD_PER_USD for what in _MONEY},
         **{f"{what}_nanousd": row[f"{what}_nanousd"] for what in _MONEY},
         "rows": {

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from cascade_batch.domain.job import JobSpec
-from cascade_batch.engine.earlier_answers import take_earlier_answers
+from cascade_batch.engine.earlier_answers import find_earlier_answers, take_answers
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.followers import store_followers
 from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, row_lines
@@ -107,7 +107,7 @@ def open_job(
     saved_rows = 0
     if spec.cache:
         store_keys(raw, job_id, bounds)
-        saves = save(raw, job_id, spec, ingest)
+        saves = _save(raw, job_id, spec, ingest)
     if saves:
         minimum_nanousd, needed = _still_needed(raw, job_id)
         saved_rows = ingest.rows - needed
@@ -202,13 +202,13 @@ def store_keys(raw: Raw, job_id: int, bounds: RowBounds) -> None:
         )
 
 
-def save(raw: Raw, job_id: int, spec: JobSpec, ingest: Ingest) -> bool:
+def _save(raw: Raw, job_id: int, spec: JobSpec, ingest: Ingest) -> bool:
     """Find what need not be bought; whether there is anything."""
     followers, leaders = ingest.same.find()
     ingest.same = SameRows()
     store_followers(raw, job_id, followers, leaders)
-    taken = take_earlier_answers(raw, job_id, spec, days=settings().cache_days)
-    return bool(followers.size or taken)
+    found = find_earlier_answers(raw, job_id, days=settings().cache_days)
+    return bool(take_answers(raw, job_id, spec, found).size or followers.size)
 
 
 def _still_needed(raw: Raw, job_id: int) -> tuple[int, int]:

@@ -2,3 +2,5 @@
 -- is over and was never read to its end keeps the mark: nothing but showing and deleting it makes sense any more.
 ALTER TABLE cascade_store.job
     ADD COLUMN reading boolean NOT NULL DEFAULT false;
+
+COMMENT ON COLUMN cascade.jobs.reason IS 'Why it failed or waits; of a finished job, why money is left.';

@@ -9,7 +9,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -132,7 +134,7 @@ def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):
 
     with pytest.raises(DataError, match="DataFrame, index 20: column 'headline'") as refused:
         cascade_batch.submit(df, **given)
-    with pytest.warns(UserWarning, match="1 records are left out: DataFrame, index 20"):
+    with pytest.warns(UserWarning, match="1 record is left out: DataFrame, index 20"):
         job = cascade_batch.submit(df, **given, skip_bad=True)
     with pytest.warns(cascade_batch.JobWarning, match=r"1 row failed: job\.errors\(\)") as warned:
         job.wait(progress=False)
@@ -168,6 +170,34 @@ def test_a_job_found_again_has_the_index_of_a_frame_that_numbers_its_rows(folder
 
     assert joined["value"].isna().tolist() == [True, False, False]
     assert joined["value"].tolist()[1:] == ["down", "up"]
+
+
+def test_rows_are_answered_while_a_generator_makes_the_others(folder):
+    may_end = threading.Event()
+
+    def rows():
+        yield {"headline": "Gold jumps"}
+        may_end.wait()
+        yield {"headline": "Gold falls"}
+
+    options = {"prompt": PROMPT, "output": CHOICES, "budget": 0.05, "name": "as it comes"}
+    with ThreadPoolExecutor(1) as pool:
+        submitted = pool.submit(cascade_batch.submit, rows(), start_early=True, **options)
+        try:
+            while "as it comes" not in cascade_batch.jobs().index:
+                assert not submitted.done()
+            job = cascade_batch.job("as it comes")
+            while job.progress().rows_answered == 0:
+                assert not submitted.done()
+            assert job.progress().reading
+            assert job.results()["value"].tolist() == ["up"]
+            with pytest.raises(UsageError, match="is still being read"):
+                cascade_batch.job("as it comes", pd.DataFrame({"headline": ["Gold jumps"]}))
+        finally:
+            may_end.set()
+        done = submitted.result().wait(progress=False)
+    assert not done.progress().reading
+    assert done.results()["value"].tolist() == ["up", "down"]
 
 
 def test_the_end_of_a_wait_says_once_what_is_not_well(folder, capsys):

@@ -268,6 +268,34 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_return(deployed):
     assert "resume patient" in watched.stderr
 
 
+def test_ctrl_c_while_rows_are_drafted_and_read_cancels_the_job_and_keeps_its_answers(deployed):
+    process = deployed.start(
+        "submit", "-", "--start-early", "--job", "job.yaml", "--name", "piped",
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write('{"headline": "gold piped #up", "label": "up"}\n')
+    process.stdin.flush()  # and left open
+    assert "Job 'piped' drafts its first rows" in process.stderr.readline()
+    while deployed.json("status", "piped")["rows"]["answered"] == 0:
+        assert process.poll() is None
+    assert "its data set is being read" in deployed("status", "piped").stdout
+    process.send_signal(signal.SIGINT)
+
+    err = process.stderr.read()
+    assert process.wait() == 130
+    assert "The job is cancelled, as not all of its data was read." in err
+    status = deployed.json("status", "piped")
+    assert (status["status"], status["reading"], status["rows"]["answered"]) == (
+        "cancelled", True, 1
+    )  # fmt: skip
+    watched = deployed("watch", "piped")
+    assert watched.returncode == 1
+    assert "it was interrupted" in watched.stderr
+    assert "resume piped" not in watched.stderr
+
+
 def test_a_deleted_job_is_gone(finished):
     done = finished("submit", "--job", "job.yaml", "--name", "gone", "--limit", "2")
     assert done.returncode == 0

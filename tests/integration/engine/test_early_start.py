@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-import os
-import queue
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
+import sqlalchemy as sa
 
-from cascade_batch.domain.job import JobSpec
-from cascade_batch.domain.row import Record
-from cascade_batch.domain.tier import Tier
 from cascade_batch.engine import batches, control, early_start
 from cascade_batch.engine.early_start import submit_early
 from cascade_batch.engine.plan import plan_job
 from cascade_batch.engine.retry import retry_failed
-from cascade_batch.engine.submit import Submission
 from cascade_batch.engine.sweep import sweep_once
 from cascade_batch.errors import BudgetError, DataError, UsageError
-from cascade_batch.store.engine import make_engine
-from tests.integration.engine.bench import Bench, Messages, provider, until
+from tests.integration.engine.bench import Bench, provider, until
+from tests.integration.engine.pipe import Pipe, spec_of
 
 
 def bad_line() -> DataError:
@@ -35,59 +23,6 @@ def bad_line() -> DataError:
 def _hasty(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "BATCH_S", 0.02)
     bench.execute("UPDATE cascade_store.job_tier SET fingerprint = NULL")
-
-
-def spec_of(name: str, tiers: list[Tier], **more: Any) -> JobSpec:
-    return JobSpec.model_validate(
-        {
-            "name": name,
-            "data": "data.jsonl",
-            "budget_nanousd": 10**12,
-            "prompt": "{{ text }}",
-            "policy": "confidence",
-            "tiers": tuple(tiers),
-            **more,
-        }
-    )
-
-
-class Pipe:
-    """A data set that somebody makes while it is read."""
-
-    def __init__(self, bench: Bench, spec: JobSpec) -> None:
-        self._rows: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
-        self.bench = bench
-        self.job = spec.name
-        self.submission: asyncio.Task[Submission] = asyncio.ensure_future(
-            asyncio.to_thread(submit_early, bench.engine, spec, self._read, bench.messages)
-        )
-
-    def _read(self, *, check: Callable[[Record], None]) -> Iterator[Record]:
-        line_no = 0
-        while (item := self._rows.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            line_no += 1
-            record = Record(custom_id=None, line_no=line_no, fields=item)
-            check(record)
-            yield record
-
-    def put(self, *texts: str, **more: Any) -> None:
-        for text in texts:
-            self._rows.put({"text": text, **more})
-
-    def fail(self, error: Exception) -> None:
-        self._rows.put(error)
-
-    def end(self) -> None:
-        self._rows.put(None)
-
-    async def stored(self, rows: int) -> None:
-        """Until so many rows can be seen."""
-        count = "SELECT coalesce(max(rows_total), 0) FROM cascade_store.job WHERE name = :job"
-        await until(lambda: self.submission.done() or self.bench.one(count, job=self.job) >= rows)
-        if self.submission.done():
-            self.submission.result()
 
 
 async def test_rows_are_answered_before_the_next_ones_are_there(bench: Bench):
@@ -179,9 +114,15 @@ async def test_a_bad_line_cancels_the_job_and_the_next_takes_its_answers_over(be
             answers = [result.answer for result in bench.results("with a mistake")]
             assert answers == ["one", "two"]
             assert bench.audit("with a mistake").is_ok
-            for go_on in (control.resume_job, retry_failed):
+            job = bench.engine, "with a mistake"
+            for go_on in (
+                lambda: control.resume_job(*job, bench.messages),
+                lambda: retry_failed(*job, bench.messages),
+                lambda: retry_failed(*job, bench.messages, reason="money"),
+                lambda: control.raise_budget(*job, 1, bench.messages, actor=None),
+            ):
                 with pytest.raises(UsageError, match="only the first 3 rows"):
-                    go_on(bench.engine, "with a mistake", bench.messages)
+                    go_on()
 
             again = Pipe(bench, spec_of("mended", tiers))
             again.put("one")
@@ -221,6 +162,12 @@ async def test_a_row_that_the_budget_does_not_cover_is_not_stored(bench: Bench):
         worst = (await pipe.submission).worst_case_nanousd
         bench.execute("UPDATE cascade_store.job_tier SET fingerprint = NULL")
 
+        pipe = Pipe(bench, spec_of("broke", tiers, budget_nanousd=worst))
+        pipe.put("a", "b")
+        with pytest.raises(BudgetError, match="does not cover the first 2 rows"):
+            await pipe.submission
+        assert bench.one("SELECT count(*) FROM cascade_store.job WHERE name = 'broke'") == 0
+
         pipe = Pipe(bench, spec_of("poor", tiers, budget_nanousd=3 * worst))
         pipe.put("a", "b")
         await pipe.stored(2)
@@ -237,19 +184,6 @@ async def test_a_row_that_the_budget_does_not_cover_is_not_stored(bench: Bench):
         assert status["status"] == "cancelled"
         assert status["rows"]["total"] == 3
         assert status["spent_nanousd"] + status["ring_fence_nanousd"] <= 3 * worst
-
-
-async def test_a_job_that_is_cancelled_is_read_no_further(bench: Bench):
-    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
-    pipe = Pipe(bench, spec_of("unwanted", tiers))
-    pipe.put("one")
-    await pipe.stored(1)
-    control.cancel_job(bench.engine, "unwanted")
-    # Although nothing comes down the pipe any more.
-    with pytest.raises(UsageError, match="was cancelled while its data set was being read"):
-        await pipe.submission
-    assert bench.status("unwanted")["reason"] == "cancelled by the user"
-    control.delete_job(bench.engine, "unwanted")
 
 
 async def test_a_paused_job_is_read_on_and_drafted_when_it_is_resumed(bench: Bench):
@@ -302,42 +236,94 @@ async def test_columns_that_come_late_are_in_the_view_and_the_results(bench: Ben
     assert found == [("one", None, None), ("two", 2, "red")]
 
 
-def _read_for_ever(database_url: str, spec: JobSpec) -> None:
-    def read(*, check: Callable[[Record], None]) -> Iterator[Record]:
-        record = Record(custom_id=None, line_no=1, fields={"text": "one"})
-        check(record)
-        yield record
-        threading.Event().wait()
+async def test_what_was_bought_before_a_mistake_counts_for_the_budget_of_the_next_job(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        async with bench.worker(tiers) as worker:
+            broken = Pipe(bench, spec_of("broken off", tiers))
+            broken.put("a", "b", "c", "d")
+            await broken.stored(4)
+            await worker.drive()
+            broken.fail(bad_line())
+            with pytest.raises(DataError):
+                await broken.submission
+            worst = bench.one(
+                "SELECT max(worst_nanousd[1]) FROM cascade_store.row WHERE job_id = :job",
+                job=bench.job_id("broken off"),
+            )
 
-    submit_early(make_engine(database_url), spec, read, Messages())
+            # Enough for the two rows that nobody has answered yet.
+            rest = Pipe(bench, spec_of("the rest", tiers, budget_nanousd=2 * worst))
+            rest.put("a", "b", "c")
+            await rest.stored(3)
+            rest.put("d", "e", "f")
+            rest.end()
+            submission = await rest.submission
+            assert (submission.rows, submission.saved_rows) == (6, 4)
+            assert submission.worst_case_nanousd == 2 * worst
+            await bench.finish("the rest", worker)
+    assert bench.status("the rest")["rows"]["answered"] == 6
+    assert served.bill()["calls_billed"] == 6
+    assert bench.audit("the rest").is_ok
 
 
-async def test_a_killed_submitter_is_noticed_and_no_living_one_is_taken_for_dead(bench: Bench):
+async def test_rows_that_were_not_released_are_looked_up_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        async with bench.worker(tiers) as worker:
+            first = Pipe(bench, spec_of("earlier", tiers))
+            first.put("a", "b", "c")
+            first.end()
+            await first.submission
+            await bench.finish("earlier", worker)
+
+            monkeypatch.setattr(early_start, "AHEAD_ROWS", 0)
+            second = Pipe(bench, spec_of("later", tiers))
+            second.put("a", "x", "a")
+            await second.stored(3)
+            fence = bench.status("later")["ring_fence_nanousd"]
+            second.put("b", "y", "c")
+            second.end()
+            submission = await second.submission
+            assert submission.saved_rows == 4
+            # What was fenced for the first row, before it was looked up, is free again.
+            assert bench.status("later")["ring_fence_nanousd"] == fence
+            await bench.finish("later", worker)
+    status = bench.status("later")
+    assert status["rows"]["answered"] == 6
+    assert (status["tiers"]["small"]["calls"], status["tiers"]["small"]["cached"]) == (2, 4)
+    assert status["rows_duplicate"] == 1
+    assert bench.audit("later").is_ok
+
+
+async def test_the_view_waits_for_nobody_who_holds_up_workers(bench: Bench):
+    """Somebody looks at the view in a transaction that stays open, while a column comes late."""
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small")]
+        pipe = Pipe(bench, spec_of("looked at", tiers))
+        pipe.put("one")
+        await pipe.stored(1)
+        async with bench.worker(tiers) as worker:
+            with bench.engine.begin() as reader:
+                reader.execute(sa.text('SELECT count(*) FROM results."looked at"'))
+                pipe.put("two", colour="red")
+                await pipe.stored(2)
+                pipe.end()
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+                await until(lambda: bench.one(waits) > 0)
+                await worker.drive()
+                assert bench.status("looked at")["rows"]["answered"] == 2
+            await pipe.submission
+            await bench.finish("looked at", worker)
+
+
+def test_a_policy_without_cheap_drafts_does_not_start_early(bench: Bench):
     tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
-    spec = spec_of("orphan", tiers)
-    submitter = multiprocessing.get_context("spawn").Process(
-        target=_read_for_ever, args=(bench.database_url, spec)
-    )
-    submitter.start()
-    try:
-        count = "SELECT count(*) FROM cascade_store.job WHERE name = 'orphan'"
-        await until(lambda: bench.one(count) == 1)
-        sweep_once(bench.engine, bench.messages)
-        assert bench.state("orphan") == "queued"
-        os.kill(submitter.pid or 0, signal.SIGKILL)
-        submitter.join()
-
-        def swept() -> bool:
-            sweep_once(bench.engine, bench.messages)
-            return bench.state("orphan") == "cancelled"
-
-        await until(swept)
-    finally:
-        submitter.kill()
-    assert "ended after 1 rows: its submitter was killed" in bench.status("orphan")["reason"]
-    with pytest.raises(UsageError, match="only the first 1 rows"):
-        control.resume_job(bench.engine, "orphan", bench.messages)
-    control.delete_job(bench.engine, "orphan")
+    spec = spec_of("dear", tiers, policy="dearest")
+    with pytest.raises(UsageError, match="'dearest'"):
+        submit_early(bench.engine, spec, lambda **_: (), bench.messages)
 
 
 def test_without_the_cache_nothing_starts_early(bench: Bench):

@@ -53,6 +53,7 @@ def status(
         "frontier": None,
         "standstill": None,
         "deleting": False,
+        "reading": False,
         "at_risk_calls": [],
         "tiers": {
             "small": tier(answered, spent, latency_ms_p50=210.4, latency_ms_p95=12_345.0),

@@ -208,7 +208,10 @@ def test_a_job_whose_rows_are_answered_says_why_it_goes_on():
     assert "better answers are being bought" in plain_line(at_work, Pace())
     planned = plain_line(Sight(status(answered=1000), outlook()), Pace())
     assert "the planner decides whether to buy better answers" in planned
+    read = plain_line(Sight(status(answered=1000, reading=True), outlook()), Pace())
+    assert "its data set is being read" in read
     for others in (
+        Sight(status(answered=1000, reading=True), outlook()),
         Sight(status(answered=999), outlook(small=1)),
         Sight(status("finished", 1000), outlook()),
     ):

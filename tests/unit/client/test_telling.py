@@ -50,6 +50,9 @@ def progress_with(**given: Any) -> Progress:
         ({"status": JobState.PAUSED}, ["job.resume()"]),
         ({"status": JobState.CANCELLED, "rows_failed": 3}, ["job.resume()"]),
         ({"status": JobState.FAILED}, ["job.resume()"]),
+        ({"status": JobState.RUNNING, "reading": True}, []),
+        ({"status": JobState.CANCELLED, "reading": True}, ["submit all of its data again"]),
+        ({"status": JobState.FAILED, "reading": True}, ["submit all of its data again"]),
     ],
 )
 def test_what_is_not_well_comes_with_the_call_that_does_something_about_it(given, calls):

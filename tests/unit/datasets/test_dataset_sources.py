@@ -186,6 +186,26 @@ def test_standard_input_that_never_ends_is_read_as_far_as_needed() -> None:
         assert process.stdout.read() == b"3\n"
 
 
+def test_a_program_may_end_while_a_thread_of_it_waits_for_standard_input() -> None:
+    program = (
+        "import threading\n"
+        "from cascade_batch.datasets import read_records\n"
+        "has_read = threading.Event()\n"
+        "def read():\n"
+        "    for _ in read_records('-'): has_read.set()\n"
+        "threading.Thread(target=read, daemon=True).start()\n"
+        "has_read.wait()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b'{"a": 1}\n')
+        process.stdin.flush()  # and left open
+        assert (process.wait(), process.stderr.read()) == (0, b"")
+
+
 def test_closed_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(UsageError, match="closed"):
