@@ -9,9 +9,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -172,34 +170,6 @@ def test_a_job_found_again_has_the_index_of_a_frame_that_numbers_its_rows(folder
     assert joined["value"].tolist()[1:] == ["down", "up"]
 
 
-def test_rows_are_answered_while_a_generator_makes_the_others(folder):
-    may_end = threading.Event()
-
-    def rows():
-        yield {"headline": "Gold jumps"}
-        may_end.wait()
-        yield {"headline": "Gold falls"}
-
-    options = {"prompt": PROMPT, "output": CHOICES, "budget": 0.05, "name": "as it comes"}
-    with ThreadPoolExecutor(1) as pool:
-        submitted = pool.submit(cascade_batch.submit, rows(), start_early=True, **options)
-        try:
-            while "as it comes" not in cascade_batch.jobs().index:
-                assert not submitted.done()
-            job = cascade_batch.job("as it comes")
-            while job.progress().rows_answered == 0:
-                assert not submitted.done()
-            assert job.progress().reading
-            assert job.results()["value"].tolist() == ["up"]
-            with pytest.raises(UsageError, match="is still being read"):
-                cascade_batch.job("as it comes", pd.DataFrame({"headline": ["Gold jumps"]}))
-        finally:
-            may_end.set()
-        done = submitted.result().wait(progress=False)
-    assert not done.progress().reading
-    assert done.results()["value"].tolist() == ["up", "down"]
-
-
 def test_the_end_of_a_wait_says_once_what_is_not_well(folder, capsys):
     rows = [{"headline": "poison"}, {"headline": "Everything"}]
     job = cascade_batch.submit(rows, prompt=PROMPT, output=CHOICES, budget=0.05, name="not well")
@@ -281,52 +251,6 @@ def test_dicts_from_a_generator_are_read_once_and_answers_that_do_not_fit_have_n
     assert (job.name, results["custom_id"].tolist()) == ("rows", ["n0", "n1"])
     assert results["value"].isna().tolist() == [False, True]
     assert results["answer"].tolist() == ["up", "perhaps"]
-
-
-def answered(name: str) -> int:
-    """Rows of a job that have an answer; 0 while there is no such job."""
-    try:
-        return cascade_batch.job(name).progress().rows_answered
-    except JobNotFoundError:
-        return 0
-
-
-def test_rows_of_a_generator_are_answered_before_it_has_made_the_others(folder):
-    def made():
-        yield {"headline": "Gold jumps"}
-        yield {"headline": "Gold falls"}
-        while answered("as made") < 2:  # the test's timeout ends a vain wait
-            pass
-        yield {"headline": "It rains"}
-
-    job = cascade_batch.submit(
-        made(), prompt=PROMPT, output=CHOICES, budget=0.1, name="as made", start_early=True
-    )
-    found = job.wait(progress=False).results()
-    assert found["value"].tolist() == ["up", "down", "none"]
-    assert job.audit().is_ok
-
-
-def test_a_generator_that_breaks_down_costs_what_was_answered_once(folder):
-    def made(breaks: bool):
-        yield {"headline": "Gold soars"}
-        if breaks:
-            while answered("broken") < 1:
-                pass
-            yield {"no headline": "?"}
-        yield {"headline": "Gold rises"}
-
-    asked = {"prompt": PROMPT, "output": CHOICES, "budget": 0.1}
-    with pytest.raises(DataError, match=r"rows\[1\]") as found:
-        cascade_batch.submit(made(True), name="broken", start_early=True, **asked)
-    assert "taken over at no cost" in found.value.__notes__[0]
-    assert "--" not in found.value.__notes__[0]
-    bought = cascade_batch.job("broken").progress()
-    assert (bought.status, bought.rows_answered) == ("cancelled", 1)
-
-    job = cascade_batch.submit(made(False), name="mended", **asked)
-    assert job.wait(progress=False).results()["value"].tolist() == ["up", "up"]
-    assert job.progress().saved_usd == bought.spent_usd > 0
 
 
 def test_an_interrupted_or_timed_out_wait_leaves_the_job_to_go_on(folder, slow_tiers, capsys):
