@@ -19,6 +19,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,8 @@ class Client:
         Raises:
             OSError: Nobody listens there.
         """
+        # A question and its answer belong together, whichever thread asks.
+        self._asking = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.settimeout(_ANSWER_TIMEOUT_S)
@@ -71,13 +74,14 @@ class Client:
         """
         line = json.dumps({"op": op, "names": list(names), "env": dict(env or {})})
         try:
-            self._socket.sendall(line.encode() + b"\n")
-            answer = b""
-            while not answer.endswith(b"\n"):
-                part = self._socket.recv(4096)
-                if not part:
-                    return False
-                answer += part
+            with self._asking:
+                self._socket.sendall(line.encode() + b"\n")
+                answer = b""
+                while not answer.endswith(b"\n"):
+                    part = self._socket.recv(4096)
+                    if not part:
+                        return False
+                    answer += part
         except TimeoutError as error:
             raise ServiceUnreachableError(
                 "The embedded stack's supervisor does not answer.",

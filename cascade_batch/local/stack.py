@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ STOP_TIMEOUT_S = 150.0
 
 _present: dict[tuple[int, ProcessRef], control.Client] = {}
 """Open connections to supervisors, by our process (a fork has its own) and theirs."""
+_meeting = threading.Lock()
+"""Held by the thread that looks whether there is one."""
 _started: list[Child] = []
 """Supervisors that this process started: one that ends before us is reaped."""
 
@@ -188,12 +191,13 @@ def _ask(
 def _client(state: StackState) -> control.Client | None:
     """This process's connection to a supervisor; None where nobody listens."""
     key = (os.getpid(), state.supervisor)
-    if key not in _present:
-        try:
-            _present[key] = control.Client(state.control)
-        except OSError:
-            return None
-    return _present[key]
+    with _meeting:
+        if key not in _present:
+            try:
+                _present[key] = control.Client(state.control)
+            except OSError:
+                return None
+        return _present[key]
 
 
 def _forget(state: StackState) -> None:

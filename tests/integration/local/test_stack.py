@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -68,6 +69,12 @@ def test_found_again_by_the_next_command(running: Settings) -> None:
     before = refs(running)
     assert ensure_stack(running) == first
     assert refs(running) == before
+
+
+def test_threads_of_one_program_may_ask_at_once(running: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: ensure_stack(running), range(400)))
+    assert set(found) == {ensure_stack(running)}
 
 
 def test_own_services_are_left_alone(base: Path) -> None:
