@@ -83,12 +83,17 @@ def follow(
 
 @contextmanager
 def waiting(
-    words: str, *, console: Console | None = None, after_s: float = PATIENCE_S
+    words: str,
+    *,
+    count: Callable[[], int] | None = None,
+    console: Console | None = None,
+    after_s: float = PATIENCE_S,
 ) -> Iterator[None]:
     """Tell for how long something takes that may take long, such as reading a large file; on a terminal only.
 
     Args:
         words: What is done; shown after `after_s` seconds, and removed at the end of the block.
+        count: How much of it is done, shown behind the words.
         console: Where to draw; None: standard error, if it is a terminal that can redraw.
         after_s: What takes less time passes without a word.
     """
@@ -98,11 +103,16 @@ def waiting(
     from threading import Timer
 
     from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, ProgressColumn, Task, TimeElapsedColumn
+    from rich.text import Text
     from rich.theme import Theme
 
+    class Words(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.description if count is None else f"{task.description}: {count():,}")
+
     shown = Progress(
-        TextColumn("{task.description}", markup=False),
+        Words(),
         TimeElapsedColumn(),
         console=console or Console(stderr=True, theme=Theme({"progress.elapsed": "default"})),
         refresh_per_second=2,
@@ -172,7 +182,7 @@ def plain_line(sight: Sight, pace: Pace) -> str:
     failed = f", {rows['failed']:,} failed" if rows["failed"] else ""
     parts.append(f"{rows['answered']:,} of {rows['total']:,} rows answered{failed}")
     phase = phase_text(status, outlook)
-    parts += [phase.partition("; ")[2]] if phase else []
+    parts += [phase.rpartition("; ")[2]] if phase else []
     parts.append(f"{format_usd(money['spent'])} of {format_usd(status['budget_nanousd'])} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
     if is_over(status):

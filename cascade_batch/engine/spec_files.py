@@ -20,6 +20,7 @@ from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.job_file import JobFile
 from cascade_batch.engine.notify_files import NotifyOption, make_targets, notify_warnings
+from cascade_batch.engine.prompt_warnings import prompt_warnings
 from cascade_batch.engine.tier_files import (
     find_tiers_file,
     make_tiers,
@@ -206,6 +207,7 @@ class _Reader:
             start_early=self._given("start_early"),
             warnings=(
                 *order_warnings(tiers),
+                *prompt_warnings(spec, self._place("prompt")),
                 *self._check_warnings(spec),
                 *notify_warnings(notify),
             ),

@@ -22,7 +22,7 @@ from cascade_batch.engine.plan import plan_job
 from cascade_batch.engine.retry import retry_failed
 from cascade_batch.engine.submit import Submission
 from cascade_batch.engine.sweep import sweep_once
-from cascade_batch.errors import BudgetError, DataError, UsageError
+from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
 from cascade_batch.store.engine import make_engine
 from tests.integration.engine.bench import Bench, Messages, provider, until
 
@@ -193,6 +193,9 @@ async def test_a_bad_line_cancels_the_job_and_the_next_takes_its_answers_over(be
     status = bench.status("mended")
     assert status["rows"]["answered"] == served.bill()["calls_billed"] == 3
     assert status["tiers"]["small"]["cached"] == 2
+    with pytest.raises(JobExistsError, match="only the first part of its data set") as taken:
+        submit_early(bench.engine, spec_of("with a mistake", tiers), iter, bench.messages)
+    assert "resume" not in (taken.value.hint or "")
     assert status["saved_nanousd"] == bench.status("with a mistake")["spent_nanousd"]
     assert bench.audit("mended").is_ok
 
