@@ -114,6 +114,8 @@ def _submit(service: Services, request: JobRequest) -> Submission:
     except KeyboardInterrupt:
         say("\nThe job was being stored; whether it is there is shown by:  cascade-batch status")
         raise
+    for warning in submission.warnings:
+        warn(warning)
     without = f" ({counted(left_out, 'record')} left out)" if left_out else ""
     saved = ""
     if submission.saved_rows:

@@ -180,6 +180,8 @@ def submit(
             service.require_broker()
             submission = store_job(service, request, read)
     _warn_of(left_out)
+    for warning in submission.warnings:
+        warn(warning)
     if held is None or held.index is None:
         return Job(submission.name)
     places = [bad.line_no - 1 for bad in left_out if bad.line_no is not None]

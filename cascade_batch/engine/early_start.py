@@ -36,6 +36,7 @@ from cascade_batch.domain.money import format_usd
 from cascade_batch.engine.batches import Batch, Batches
 from cascade_batch.engine.chunks import Work, cut_into_chunks, insert_chunks
 from cascade_batch.engine.earlier_answers import take_earlier_answers
+from cascade_batch.engine.gold_warnings import gold_warnings
 from cascade_batch.engine.half_read import OVER, READERS, cancel_unread
 from cascade_batch.engine.ingest import Ingest, copy_rows, row_lines
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed
@@ -216,8 +217,14 @@ class _EarlyStart:
             raise
         finally:
             self._unlock()
-        rows = self._ingest.rows
-        return Submission(self._job_id, self._spec.name, rows, self._needed_nanousd, [])
+        return Submission(
+            self._job_id,
+            self._spec.name,
+            self._ingest.rows,
+            self._needed_nanousd,
+            [],
+            warnings=gold_warnings(self._spec, self._ingest.gold),
+        )
 
     def _wanted(self) -> Job:
         """The job, locked.

@@ -14,6 +14,7 @@ from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.engine.earlier_answers import take_earlier_answers
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.followers import store_followers
+from cascade_batch.engine.gold_warnings import gold_warnings
 from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, row_lines
 from cascade_batch.engine.job_view import standing_of
 from cascade_batch.engine.jobs import find_job, notify_jobs_changed
@@ -54,6 +55,7 @@ class Submission:
         worst_case_nanousd: What those that have to be asked cost at worst, each on its cheapest tier.
         saved_rows: Rows that need not be asked: an earlier job (a pilot, say) answered the very same request,
             or an earlier row makes it.
+        warnings: What looks wrong in the data but may be meant, a complete sentence each.
     """
 
     job_id: int
@@ -62,6 +64,7 @@ class Submission:
     worst_case_nanousd: int
     notices: list[ChunkNotice]
     saved_rows: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def submit_job(
@@ -130,7 +133,15 @@ def open_job(
     if ingest.rows <= PLAN_AT_ONCE_ROWS:
         notices = _release_first_wave(connection, spec, planner, taken=saves)
     notify_jobs_changed(connection)
-    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices, saved_rows)
+    return Submission(
+        job_id,
+        spec.name,
+        ingest.rows,
+        minimum_nanousd,
+        notices,
+        saved_rows,
+        gold_warnings(spec, ingest.gold),
+    )
 
 
 def describe(

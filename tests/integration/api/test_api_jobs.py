@@ -319,6 +319,19 @@ def test_another_process_finds_the_job_and_its_results(example, tmp_path):
     assert "name=" in (taken.value.hint or "")
 
 
+def test_right_answers_that_are_no_choices_are_warned_of(folder):
+    rows = [
+        {"prompt": f"Gold falls {n}", "label": label}
+        for n, label in enumerate(["Down", "neg", "neg", ""])
+    ]
+
+    with pytest.warns(cascade_batch.JobWarning, match="2 of 3 right answers that are none .*'neg'"):
+        cascade_batch.submit(rows, output={"choices": ["up", "down"]}, gold="label", budget=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", cascade_batch.JobWarning)
+        cascade_batch.submit(rows, gold="label", budget=1)
+
+
 def test_results_and_report_are_written_to_files(example):
     assert example.export("out.csv") == 4
     assert pd.read_csv("out.csv")["value"].tolist() == ["up", "down", "none", "up"]

@@ -200,6 +200,20 @@ async def test_a_bad_line_cancels_the_job_and_the_next_takes_its_answers_over(be
     assert bench.audit("mended").is_ok
 
 
+async def test_right_answers_that_are_no_choices_are_told_when_all_is_read(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    output = {"choices": ["up", "down"]}
+    pipe = Pipe(bench, spec_of("labelled", tiers, output=output, gold="label"))
+    pipe.put("one", label="up")
+    await pipe.stored(1)
+    pipe.put("two", label="neg")
+    pipe.end()
+
+    (warning,) = (await pipe.submission).warnings
+    assert "1 of 2 right answers" in warning
+    control.cancel_job(bench.engine, "labelled")
+
+
 async def test_a_mistake_in_the_first_moments_leaves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
