@@ -265,6 +265,13 @@ class _Reader:
             return validate(Output, given, GivenInCode(), ("output",))
         text = prompt_text(given, self.cwd, where=place("output"))
         source = YamlSource(text, place("output"))
+        if isinstance(source.value, list):
+            words = ", ".join(map(str, source.value))
+            raise UsageError(
+                f"{place('output')}: it must hold keys and values.",
+                hint="For answers that are one of these words: "
+                + argument("output", f"'{{choices: [{words}]}}'"),
+            )
         value = _choices_as_written({"output": source.value}, source, ())["output"]
         return validate(Output, value, source)
 

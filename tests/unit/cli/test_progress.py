@@ -169,6 +169,18 @@ def test_what_takes_long_tells_how_much_of_it_is_done():
             assert time.monotonic() < deadline_s
 
 
+def test_a_log_is_told_how_much_is_done_of_what_takes_long(capsys):
+    deadline_s = time.monotonic() + 30
+    said = ""
+
+    with waiting("Reading rows", count=lambda: 1234, plain_every_s=0.01):
+        while not said:
+            said = capsys.readouterr().err
+            assert time.monotonic() < deadline_s
+
+    assert said.startswith("Reading rows: 1,234 so far\n")
+
+
 def test_what_takes_no_time_passes_without_a_word(capsys):
     output = StringIO()
 

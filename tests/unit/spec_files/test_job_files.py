@@ -390,3 +390,13 @@ def test_a_prompt_that_is_the_same_for_all_rows_is_warned_of(folder, write, prom
     found = [one for one in request.warnings if "every row asks the same" in one]
     assert len(found) == (warned is not None)
     assert all(one.startswith("--prompt: ") and str(warned) in one for one in found)
+
+
+def test_words_given_as_the_output_are_told_how_choices_are_written(folder, write):
+    write("tiers.yaml")
+
+    with pytest.raises(UsageError) as raised:
+        read_job(JobOptions(data="d.csv", budget="1", output="[up, down]"))
+
+    assert raised.value.hint is not None
+    assert raised.value.hint.endswith("--output '{choices: [up, down]}'")
