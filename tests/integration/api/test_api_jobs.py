@@ -142,6 +142,7 @@ def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):
     assert job.results()["status"].to_dict() == {10: "answered", 30: "failed"}
     assert job.errors().index.tolist() == [30]
     assert job.errors().loc[30, "line_no"] == 3
+    assert "bad_request; large: " in job.errors().loc[30, "error"]
     with pytest.warns(cascade_batch.JobWarning, match="an index of its own") as warned:
         assert cascade_batch.job("some fail").errors().index.tolist() == [1]
     assert warned[0].filename == __file__
