@@ -40,7 +40,7 @@ class DataError(UsageError):
         source: The file's name as the user gave it (`-` for standard input).
         line_no: Line of the file, counted from 1 (for Parquet, and what comes from a program: the
             record's number, from 1).
-        where: What the place is called; None: `source:line_no`.
+        where: What the place is called; None: `source:line_no`, or `standard input, line 3`.
     """
 
     def __init__(
@@ -53,11 +53,18 @@ class DataError(UsageError):
         hint: str | None = None,
     ) -> None:
         if where is None:
-            where = source if line_no is None else f"{source}:{line_no}"
+            where = place_in(source, line_no)
         super().__init__(f"{where}: {reason}", hint=hint)
         self.reason = reason
         self.source = source
         self.line_no = line_no
+
+
+def place_in(source: str, line_no: int | None) -> str:
+    """What a line of a data set is called: of a file, as editors and terminals make a link of it."""
+    if source == "-":
+        return "standard input" if line_no is None else f"standard input, line {line_no}"
+    return source if line_no is None else f"{source}:{line_no}"
 
 
 class BudgetError(UsageError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -140,7 +140,8 @@ def _workers(ready: Settings) -> Finding:
 
     names = find_workers(ready.redis_url or "")
     if names:
-        return Finding("workers", True, ", ".join(names))
+        pids = _pids() if settings().is_embedded else {}
+        return Finding("workers", True, ", ".join(_with_process(name, pids) for name in names))
     if settings().is_embedded:
         return Finding("workers", True, "none; they start when a job needs them")
     return Finding("workers", False, "none answers", "Start some: cascade-batch worker --tiers …")
@@ -152,3 +153,17 @@ def _scalar(ready: Settings, query: str) -> object:
     engine: sa.Engine
     with database(ready) as engine, engine.connect() as connection:
         return connection.execute(sa.text(query)).scalar()
+
+
+def _pids() -> dict[str, int]:
+    """Main processes of the embedded stack's workers, by what they serve."""
+    from cascade_batch.local.home import Home
+
+    state = Home.at(settings().home).read_state()
+    workers = state.workers if state is not None else ()
+    return {key.removeprefix("tier."): ref.pid for key, ref in workers}
+
+
+def _with_process(worker: str, pids: Mapping[str, int]) -> str:
+    pid = pids.get(worker.rpartition("@")[0])
+    return worker if pid is None else f"{worker} (process {pid})"

@@ -115,6 +115,9 @@ def draw(
     rows = status["rows"]
     done = rows["answered"] + rows["failed"]
     share = f"{done * 100 // rows['total']} %" if rows["total"] else ""
+    if outlook is not None and outlook.reading:
+        # A share of what is read so far would say that all is nearly done.
+        share = f"of {rows['total']:,} so far"
     parts: list[tuple[int, RenderableType]] = [(_ALWAYS, head)]
     if facts:
         parts.append((_FACTS, Text((" · " if page.unicode else ", ").join(facts))))

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from cascade_batch.cli.frame import printable, say
@@ -83,26 +83,41 @@ def follow(
 
 @contextmanager
 def waiting(
-    words: str, *, console: Console | None = None, after_s: float = PATIENCE_S
+    words: str,
+    *,
+    count: Callable[[], int] | None = None,
+    console: Console | None = None,
+    after_s: float = PATIENCE_S,
+    plain_every_s: float = PLAIN_EVERY_S,
 ) -> Iterator[None]:
-    """Tell for how long something takes that may take long, such as reading a large file; on a terminal only.
+    """Tell for how long something takes that may take long, such as reading a large file.
+
+    Elsewhere than on a terminal, a plain line now and then says how much is done, if that is counted.
 
     Args:
         words: What is done; shown after `after_s` seconds, and removed at the end of the block.
+        count: How much of it is done, shown behind the words.
         console: Where to draw; None: standard error, if it is a terminal that can redraw.
         after_s: What takes less time passes without a word.
+        plain_every_s: How far plain lines are apart at first.
     """
     if console is None and not redraws():
-        yield
+        with nullcontext() if count is None else _counting_plainly(words, count, plain_every_s):
+            yield
         return
     from threading import Timer
 
     from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress, ProgressColumn, Task, TimeElapsedColumn
+    from rich.text import Text
     from rich.theme import Theme
 
+    class Words(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.description if count is None else f"{task.description}: {count():,}")
+
     shown = Progress(
-        TextColumn("{task.description}", markup=False),
+        Words(),
         TimeElapsedColumn(),
         console=console or Console(stderr=True, theme=Theme({"progress.elapsed": "default"})),
         refresh_per_second=2,
@@ -118,6 +133,33 @@ def waiting(
         timer.cancel()
         timer.join()
         shown.stop()
+
+
+@contextmanager
+def _counting_plainly(words: str, count: Callable[[], int], every_s: float) -> Iterator[None]:
+    from threading import Event, Thread
+
+    ended = Event()
+    began_s = time.monotonic()
+
+    def tell() -> None:
+        gap_s = every_s
+        while not ended.wait(gap_s):
+            say(f"{words}: {count():,} so far")
+            gap_s = _gap_s(time.monotonic() - began_s, every_s)
+
+    telling = Thread(target=tell, daemon=True)
+    telling.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        telling.join()
+
+
+def _gap_s(passed_s: float, every_s: float = PLAIN_EVERY_S) -> float:
+    """How far plain lines are apart after so long."""
+    return min(max(passed_s / PLAIN_SHARE, every_s), PLAIN_AT_LEAST_EVERY_S)
 
 
 def redraws() -> bool:
@@ -144,7 +186,7 @@ def _follow_plainly(
         status, outlook = fetch()
         now_s = clock()
         pace.note(status, now_s)
-        gap_s = min(max((now_s - began_s) / PLAIN_SHARE, PLAIN_EVERY_S), PLAIN_AT_LEAST_EVERY_S)
+        gap_s = _gap_s(now_s - began_s)
         for one in outlook.troubles if outlook else ():
             key = (one.tier, one.what, one.kind)
             if key not in told and len(told) < _KINDS_TOLD:
@@ -172,7 +214,7 @@ def plain_line(sight: Sight, pace: Pace) -> str:
     failed = f", {rows['failed']:,} failed" if rows["failed"] else ""
     parts.append(f"{rows['answered']:,} of {rows['total']:,} rows answered{failed}")
     phase = phase_text(status, outlook)
-    parts += [phase.partition("; ")[2]] if phase else []
+    parts += [phase.rpartition("; ")[2]] if phase else []
     parts.append(f"{format_usd(money['spent'])} of {format_usd(status['budget_nanousd'])} spent")
     parts += [f"{format_usd(money[k])} {k}" for k in ("reserved", "at risk", "overrun") if money[k]]
     if is_over(status):

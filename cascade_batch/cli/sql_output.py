@@ -26,6 +26,12 @@ MAX_TABLE_ROWS = 1000
 _STREAM_ROWS = 1000
 VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname IN ('cascade', 'results')"
 _QUOTED = re.compile(r'"(.*)"')
+_NAME = re.compile(r'(?:\b(cascade|results)\.)?"?([\w-]+)"?')
+_COLUMNS = (
+    "SELECT column_name FROM information_schema.columns"
+    " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position"
+)
+_MOST_NAMED = 30
 
 
 def print_result(
@@ -57,7 +63,7 @@ def print_result(
         except psycopg.Error as error:
             if error.sqlstate is None and not isinstance(error, psycopg.ProgrammingError):
                 raise  # the connection broke: the server said nothing
-            raise _refused(error, connection) from None
+            raise _refused(error, connection, query) from None
 
 
 def _with_first(first: Any, rows: Iterable[Any]) -> Iterable[Any]:
@@ -67,7 +73,7 @@ def _with_first(first: Any, rows: Iterable[Any]) -> Iterable[Any]:
 
 
 def _refused(
-    error: psycopg.Error, connection: psycopg.Connection[tuple[object, ...]]
+    error: psycopg.Error, connection: psycopg.Connection[tuple[object, ...]], query: str
 ) -> UsageError:
     if "no result" in str(error) or "didn't produce" in str(error):
         return UsageError("That is no query: it gives no rows.")
@@ -78,6 +84,8 @@ def _refused(
         hint = "Public are the schemas `cascade` and `results`; --owner reads all tables."
     if isinstance(error, psycopg.errors.UndefinedTable):
         hint = _meant(error.diag.message_primary or "", connection) or hint
+    if isinstance(error, psycopg.errors.UndefinedColumn):
+        hint = hint or _columns(query, connection)
     return UsageError(
         f"The query was refused{where}: {error.diag.message_primary or error}.", hint=hint
     )
@@ -98,6 +106,22 @@ def _meant(message: str, connection: psycopg.Connection[tuple[object, ...]]) -> 
     if not close:
         return "Views are listed by `cascade-batch sql`, then \\d; each job has one in the schema results."
     return f"Did you mean {' or '.join(f'{views[one]}.{quoted(one)}' for one in close)}?"
+
+
+def _columns(query: str, connection: psycopg.Connection[tuple[object, ...]]) -> str | None:
+    """The columns of the first view that the query names; None where it names none."""
+    views = {(str(schema), str(name)) for schema, name in connection.execute(VIEWS)}
+    named = [
+        (schema, word[2])
+        for word in _NAME.finditer(query)
+        for schema in ([word[1]] if word[1] else ["results", "cascade"])
+    ]
+    view = next((one for one in named if one in views), None)
+    if view is None:
+        return None
+    names = [quoted(str(name)) for (name,) in connection.execute(_COLUMNS, view)]
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    return f"{view[0]}.{quoted(view[1])} has the columns {', '.join(names[:_MOST_NAMED])}{more}."
 
 
 def _print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,11 @@ from cascade_batch.cli.output import print_json, usd
 from cascade_batch.client.services import Services, services
 from cascade_batch.domain.counting import counted
 from cascade_batch.domain.money import format_usd
+from cascade_batch.errors import place_in
 
 if TYPE_CHECKING:
+    from cascade_batch.domain.row import Record
+    from cascade_batch.engine.row_bounds import Reader
     from cascade_batch.engine.spec_files import JobRequest
     from cascade_batch.engine.submit import Submission
 
@@ -109,9 +113,12 @@ def _submit(service: Services, request: JobRequest) -> Submission:
         warn(f"left out: {error}")
 
     on_bad_or_none = on_bad if request.skip_bad else None
-    read = partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
+    read = _Counting(
+        partial(read_records, request.data, limit=request.limit, on_bad=on_bad_or_none)
+    )
     try:
-        with waiting(f"Reading {request.data}, storing its rows"):
+        what = place_in(request.data, None)
+        with waiting(f"Reading {what}, storing its rows", count=lambda: read.rows):
             submission = store_job(service, request, read, on_start=on_start)
     except KeyboardInterrupt:
         say(
@@ -121,6 +128,8 @@ def _submit(service: Services, request: JobRequest) -> Submission:
             else "\nThe job was being stored; whether it is there is shown by:  cascade-batch status"
         )
         raise
+    for warning in submission.warnings:
+        warn(warning)
     without = f" ({counted(left_out, 'record')} left out)" if left_out else ""
     saved = ""
     if submission.saved_rows:
@@ -132,6 +141,20 @@ def _submit(service: Services, request: JobRequest) -> Submission:
         f" a budget of {format_usd(request.spec.budget_nanousd)}."
     )
     return submission
+
+
+class _Counting:
+    """A reader that knows how many records it has given so far."""
+
+    def __init__(self, read: Reader) -> None:
+        self.rows = 0
+        self._read = read
+
+    def __call__(self, *, check: Callable[[Record], None]) -> Iterator[Record]:
+        self.rows = 0
+        for record in self._read(check=check):
+            self.rows += 1
+            yield record
 
 
 def _as_json(submission: Submission) -> dict[str, Any]:

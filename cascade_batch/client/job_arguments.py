@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 StrPath = str | os.PathLike[str]
 
+WRITTEN_OTHERWISE = {
+    "choices": "output={'choices': [...]}",
+    "schema": "output={'schema': {...}}",
+    "response_format": "output={'schema': {...}}",
+    "label": "gold='COLUMN', the column that holds right answers",
+    "labels": "gold='COLUMN', the column that holds right answers",
+    "model": "tiers=[...], a list of models from cheap to dear",
+    "models": "tiers=[...], a list of models from cheap to dear",
+    "max_cost": "budget=DOLLARS",
+    "max_usd": "budget=DOLLARS",
+}
+"""What other programs call what a job takes, and what it is here."""
+
 
 class JobArguments(TypedDict, total=False):
     """What `submit` takes beside the data, and means the same wherever it is given."""

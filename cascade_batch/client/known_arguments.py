@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 from cascade_batch.errors import UnknownArgumentError
@@ -15,12 +16,13 @@ Returned = TypeVar("Returned")
 
 
 def known_arguments(
-    *, beside: Iterable[str] = ()
+    *, beside: Iterable[str] = (), meant: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[Callable[Given, Returned]], Callable[Given, Returned]]:
     """Have a public function say which argument was meant where one is given that it has not.
 
     Args:
         beside: What it takes as `**` beside its own arguments.
+        meant: Names that others give to what it takes -> what to write instead.
     """
 
     def decorate(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
@@ -35,7 +37,7 @@ def known_arguments(
         def checked(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
             for name in kwargs:
                 if name not in known:
-                    raise _unknown(function, name, known)
+                    raise _unknown(function, name, known, meant.get(name))
             return function(*args, **kwargs)
 
         return checked
@@ -43,9 +45,13 @@ def known_arguments(
     return decorate
 
 
-def _unknown(function: Callable[..., object], name: str, known: list[str]) -> UnknownArgumentError:
+def _unknown(
+    function: Callable[..., object], name: str, known: list[str], write: str | None
+) -> UnknownArgumentError:
     close = difflib.get_close_matches(name, known, n=1)
     meant = f" Did you mean {close[0]!r}?" if close else ""
+    if write is not None:
+        meant = f" Write {write}."
     owner = "Job." if "." in function.__qualname__ else ""
     error = UnknownArgumentError(
         f"{function.__name__}() has no argument {name!r}.{meant}",

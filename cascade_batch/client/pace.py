@@ -182,8 +182,10 @@ def left_words(left_s: float) -> str:
 
 
 def phase_text(status: Status, outlook: Outlook | None) -> str | None:
-    """What a job is at that goes on although its rows have answers; None: some have none yet."""
+    """What a job is at beside its rows: it reads more, or goes on although all have answers; else None."""
     rows = status["rows"]
+    if outlook is not None and outlook.reading:
+        return "more rows are being read"
     if status["status"] != JobState.RUNNING or not rows["total"] or _to_ask(status):
         return None
     if status["reading"]:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from cascade_batch.client.job import Job
-from cascade_batch.client.job_arguments import JobArguments, StrPath, job_options
+from cascade_batch.client.job_arguments import (
+    WRITTEN_OTHERWISE,
+    JobArguments,
+    StrPath,
+    job_options,
+)
 from cascade_batch.client.known_arguments import known_arguments
 from cascade_batch.client.python_words import python_words
 from cascade_batch.client.services import services
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 _SHOWN_BAD = 3
 
 
-@known_arguments()
+@known_arguments(meant=WRITTEN_OTHERWISE)
 def submit(
     data: pd.DataFrame | pa.Table | Iterable[Mapping[str, Any]] | StrPath | None = None,
     *,
@@ -177,6 +182,8 @@ def submit(
             service.require_broker()
             submission = store_job(service, request, read)
     _warn_of(left_out)
+    for warning in submission.warnings:
+        warn(warning)
     if held is None or held.index is None:
         return Job(submission.name)
     places = [bad.line_no - 1 for bad in left_out if bad.line_no is not None]

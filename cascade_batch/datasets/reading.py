@@ -15,7 +15,7 @@ from cascade_batch.datasets.parquet_rows import parquet_rows
 from cascade_batch.datasets.records import BadRecordError, Report
 from cascade_batch.datasets.sources import check_file, open_bytes
 from cascade_batch.domain.row import Record
-from cascade_batch.errors import DataError, UsageError
+from cascade_batch.errors import DataError, UsageError, place_in
 
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PACKINGS = (".gz", ".zst")
@@ -54,7 +54,7 @@ def read_records(
         name=source,
         rows=partial(_rows, source, kind, packing),
         called=lambda line_no: f"{unit} {line_no}",
-        where=lambda line_no: f"{source}:{line_no}",
+        where=lambda line_no: place_in(source, line_no),
     )
     return records_of(origin, limit=limit, on_bad=on_bad, check=check)
 
@@ -151,13 +151,17 @@ def _records(
     row_no = 0
     with closing(origin.rows(report)) as rows:
         for line_no, fields in rows:
+            unusable = None
             try:
                 record = Record(custom_id_of(fields), line_no, fields)
                 if check is not None:
                     _checked(record, check)
                 ids.take(record.custom_id, row_no, line_no)
             except BadRecordError as bad:
-                report(bad.at(origin.name, line_no, origin.where(line_no)))
+                unusable = bad.at(origin.name, line_no, origin.where(line_no))
+            if unusable is not None:
+                # Out here, so that a traceback does not show the same twice.
+                report(unusable)
                 continue
             yield record
             row_no += 1

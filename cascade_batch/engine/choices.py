@@ -16,8 +16,8 @@ _UPSERT = """
 INSERT INTO cascade_store.choice AS c (job_id, row_no, tier_no, quality, error)
 SELECT %(job)s, n.row_no, nullif(n.tier_no, -1), nullif(n.quality, 'NaN'),
        CASE WHEN n.tier_no < 0 THEN coalesce((
-           SELECT string_agg(t.name || ': ' || coalesce(f.message, t.stopped), '; '
-                             ORDER BY t.tier_no)
+           SELECT replace(string_agg(t.name || ': ' || coalesce(f.message, t.stopped), '; '
+                                     ORDER BY t.tier_no), '.; ', '; ')
              FROM cascade_store.job_tier t
              LEFT JOIN cascade_store.refusal f
                ON f.job_id = t.job_id AND f.tier_no = t.tier_no AND f.row_no = coalesce((

@@ -39,6 +39,7 @@ from cascade_batch.engine.batches import Batch, Batches
 from cascade_batch.engine.drafts import Asked, release_drafts
 from cascade_batch.engine.earlier_answers import EarlierAnswers, find_earlier_answers, take_answers
 from cascade_batch.engine.followers import store_followers
+from cascade_batch.engine.gold_warnings import gold_warnings
 from cascade_batch.engine.half_read import READERS, cancel_unread
 from cascade_batch.engine.ingest import Ingest, copy_rows, row_lines
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed
@@ -226,6 +227,7 @@ class _EarlyStart:
             self._needed_nanousd,
             notices=[],
             saved_rows=rows - self._asked_rows,
+            warnings=gold_warnings(self._spec, self._ingest.gold),
         )
 
     def _wanted(self) -> Job:

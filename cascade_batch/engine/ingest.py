@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from cascade_batch.domain.job import JobSpec
+from cascade_batch.engine.gold_warnings import MOST_KINDS
 from cascade_batch.engine.request_keys import SameRows
 from cascade_batch.engine.row_bounds import Reader, RowBounds
 
@@ -36,6 +37,7 @@ class Ingest:
         columns: Input column -> its JSON type over all rows.
         strata: Groups of rows, by number.
         same: Finds rows that ask the same.
+        gold: Right answers -> how many rows have it, if they should be one of some choices.
     """
 
     rows: int = 0
@@ -44,6 +46,7 @@ class Ingest:
     columns: dict[str, str] = field(default_factory=dict)
     strata: dict[bytes, int] = field(default_factory=dict)
     same: SameRows = field(default_factory=SameRows)
+    gold: dict[bytes, int] = field(default_factory=dict)
 
 
 def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bool) -> None:
@@ -80,6 +83,7 @@ def row_lines(
     """Read a data set as lines of a COPY. When one is given, `bounds` holds what its row can cost."""
     prefix = b"%d\t" % job_id
     form: list[object] = []
+    notes_gold = spec.output.choices is not None
     for record in read(check=bounds.check):
         worst = bounds.worst_nanousd
         cheapest = min(worst)
@@ -97,6 +101,8 @@ def row_lines(
             group = orjson.dumps(record.fields.get(spec.strata), option=orjson.OPT_SORT_KEYS)
             stratum = ingest.strata.setdefault(group, len(ingest.strata))
         right = None if gold is None else _as_text(gold).encode()
+        if notes_gold and right is not None:
+            _note_gold(ingest.gold, right)
         key = bounds.request_key
         if spec.cache:
             ingest.same.add(key, right, stratum)
@@ -125,6 +131,11 @@ def _note_columns(kinds: dict[str, str], fields: dict[str, object]) -> None:
             kinds[column] = kind
         elif kind not in (known, "null"):
             kinds[column] = "json"
+
+
+def _note_gold(seen: dict[bytes, int], right: bytes) -> None:
+    if right in seen or len(seen) < MOST_KINDS:
+        seen[right] = seen.get(right, 0) + 1
 
 
 def _as_text(gold: object) -> str:

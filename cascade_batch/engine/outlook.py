@@ -106,12 +106,14 @@ class Outlook:
         next_step: What happens next, or is waited for, in words; None: the job is not at work.
         silent: What workers hold that have not been heard of for too long, a sentence a tier.
         troubles: The most frequent first.
+        reading: Its data set is still being read, so that its rows are only those so far.
     """
 
     tiers: Mapping[str, TierOutlook]
     next_step: str | None
     troubles: tuple[Trouble, ...]
     silent: tuple[str, ...] = ()
+    reading: bool = False
 
 
 def job_outlook(connection: sa.Connection, name: str) -> Outlook:
@@ -126,9 +128,11 @@ def job_outlook(connection: sa.Connection, name: str) -> Outlook:
     silent = {"silent_s": settings().lease_s * _SILENT_SHARE}
     tiers = connection.execute(sa.text(_CHUNKS), key | silent).mappings().all()
     next_step = None
+    reading = False
     if job.state in (JobState.QUEUED, JobState.RUNNING):
         plan = connection.execute(sa.text(_PLAN), key).mappings().one()
         next_step = _next_step(job.waves, tiers, plan)
+        reading = plan["reading"]
     troubles: Iterable[Any] = ()
     if any(tier["troubles"] for tier in tiers):
         troubles = connection.execute(
@@ -139,6 +143,7 @@ def job_outlook(connection: sa.Connection, name: str) -> Outlook:
         next_step,
         group_troubles(troubles),
         tuple(_silent(tier) for tier in tiers if tier["silent_chunks"]),
+        reading,
     )
 
 

@@ -20,6 +20,7 @@ from cascade_batch.domain.notify import NotifyTarget
 from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.job_file import JobFile
 from cascade_batch.engine.notify_files import NotifyOption, make_targets, notify_warnings
+from cascade_batch.engine.prompt_warnings import prompt_warnings
 from cascade_batch.engine.tier_files import (
     find_tiers_file,
     make_tiers,
@@ -206,6 +207,7 @@ class _Reader:
             start_early=self._given("start_early"),
             warnings=(
                 *order_warnings(tiers),
+                *prompt_warnings(spec, self._place("prompt")),
                 *self._check_warnings(spec),
                 *notify_warnings(notify),
             ),
@@ -263,6 +265,13 @@ class _Reader:
             return validate(Output, given, GivenInCode(), ("output",))
         text = prompt_text(given, self.cwd, where=place("output"))
         source = YamlSource(text, place("output"))
+        if isinstance(source.value, list):
+            words = ", ".join(map(str, source.value))
+            raise UsageError(
+                f"{place('output')}: it must hold keys and values.",
+                hint="For answers that are one of these words: "
+                + argument("output", f"'{{choices: [{words}]}}'"),
+            )
         value = _choices_as_written({"output": source.value}, source, ())["output"]
         return validate(Output, value, source)
 

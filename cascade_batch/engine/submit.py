@@ -10,10 +10,11 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from cascade_batch.domain.job import JobSpec
+from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.engine.earlier_answers import find_earlier_answers, take_answers
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.followers import store_followers
+from cascade_batch.engine.gold_warnings import gold_warnings
 from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, row_lines
 from cascade_batch.engine.job_view import standing_of
 from cascade_batch.engine.jobs import find_job, notify_jobs_changed
@@ -54,6 +55,7 @@ class Submission:
         worst_case_nanousd: What those that have to be asked cost at worst, each on its cheapest tier.
         saved_rows: Rows that need not be asked: an earlier job (a pilot, say) answered the very same request,
             or an earlier row makes it.
+        warnings: What looks wrong in the data but may be meant, a complete sentence each.
     """
 
     job_id: int
@@ -62,6 +64,7 @@ class Submission:
     worst_case_nanousd: int
     notices: list[ChunkNotice]
     saved_rows: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def submit_job(
@@ -130,7 +133,15 @@ def open_job(
     if ingest.rows <= PLAN_AT_ONCE_ROWS:
         notices = _release_first_wave(connection, spec, planner, taken=saves)
     notify_jobs_changed(connection)
-    return Submission(job_id, spec.name, ingest.rows, minimum_nanousd, notices, saved_rows)
+    return Submission(
+        job_id,
+        spec.name,
+        ingest.rows,
+        minimum_nanousd,
+        notices,
+        saved_rows,
+        gold_warnings(spec, ingest.gold),
+    )
 
 
 def describe(
@@ -174,11 +185,7 @@ def insert_job(connection: sa.Connection, spec: JobSpec) -> int:
     try:
         job_id: int = connection.execute(insert).scalar_one()
     except IntegrityError:
-        raise JobExistsError(
-            f"There is a job called {spec.name!r} already.",
-            hint=f"Go on with it by `{command('resume', spec.name, call='resume()')}`, or choose another"
-            f" {argument('name')}.",
-        ) from None
+        raise _taken(spec.name, connection.engine) from None
     store_targets(connection, job_id, spec.notify)
     connection.execute(
         sa.insert(JOB_TIER),
@@ -188,6 +195,24 @@ def insert_job(connection: sa.Connection, spec: JobSpec) -> int:
         ],
     )
     return job_id
+
+
+def _taken(name: str, engine: sa.Engine) -> JobExistsError:
+    """What to do about a name that is taken: a job of which only a part was read can't go on."""
+    message = f"There is a job called {name!r} already."
+    other = f"hoose another {argument('name')}"
+    # The transaction that met the name is over.
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.select(JOB.c.state, JOB.c.reading).where(JOB.c.name == name)
+        ).one_or_none()
+    if found is not None and found.reading and found.state in (JobState.CANCELLED, JobState.FAILED):
+        return JobExistsError(
+            f"{message} It holds only the first part of its data set.",
+            hint=f"C{other}: what that job bought is taken over at no cost.",
+        )
+    go_on = command("resume", name, call="resume()")
+    return JobExistsError(message, hint=f"Go on with it by `{go_on}`, or c{other}.")
 
 
 def store_keys(raw: Raw, job_id: int, bounds: RowBounds) -> None:

@@ -41,6 +41,12 @@ class PromptMaker:
         self._template = template
         self._where = where
 
+    @property
+    def is_same_for_all(self) -> bool:
+        """Whether every record is asked the same, as the templates name no column."""
+        templates = [one for one in (self._template, self._system) if one is not None]
+        return self._template is not None and not any(one.reads_columns for one in templates)
+
     def form_of(self, fields: dict[str, Any]) -> str:
         """How a record becomes a prompt: `template`, `body`, `messages` or `prompt`.
 

@@ -47,6 +47,9 @@ class TextTemplate:
         text: The template.
         where: What it is, for messages: `the prompt`.
 
+    Attributes:
+        reads_columns: Whether it names anything of a record; else its text is the same for all of them.
+
     Raises:
         UsageError: It is no template; the message names the line.
     """
@@ -60,6 +63,7 @@ class TextTemplate:
             tree = environment.parse(text)
             _refuse_what_needs_files(tree)
             _refuse_unsendable_text(tree)
+            self.reads_columns = any(node.ctx == "load" for node in tree.find_all(nodes.Name))
             self._is_metered = _meter(tree)
             self._plain = _plain_parts(tree)
             self._reads_row = any(

@@ -142,6 +142,7 @@ def test_rows_that_fail_or_are_left_out_are_told_by_their_index(folder):
     assert job.results()["status"].to_dict() == {10: "answered", 30: "failed"}
     assert job.errors().index.tolist() == [30]
     assert job.errors().loc[30, "line_no"] == 3
+    assert "bad_request; large: " in job.errors().loc[30, "error"]
     with pytest.warns(cascade_batch.JobWarning, match="an index of its own") as warned:
         assert cascade_batch.job("some fail").errors().index.tolist() == [1]
     assert warned[0].filename == __file__
@@ -317,6 +318,19 @@ def test_another_process_finds_the_job_and_its_results(example, tmp_path):
         cascade_batch.submit([{"prompt": "Gold falls"}], budget=1, name="example")
     assert "cascade_batch.job('example').resume()" in (taken.value.hint or "")
     assert "name=" in (taken.value.hint or "")
+
+
+def test_right_answers_that_are_no_choices_are_warned_of(folder):
+    rows = [
+        {"prompt": f"Gold falls {n}", "label": label}
+        for n, label in enumerate(["Down", "neg", "neg", ""])
+    ]
+
+    with pytest.warns(cascade_batch.JobWarning, match="2 of 3 right answers that are none .*'neg'"):
+        cascade_batch.submit(rows, output={"choices": ["up", "down"]}, gold="label", budget=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", cascade_batch.JobWarning)
+        cascade_batch.submit(rows, gold="label", budget=1)
 
 
 def test_results_and_report_are_written_to_files(example):

@@ -90,6 +90,20 @@ def test_a_view_that_is_not_there_is_answered_with_those_that_may_be_meant(finis
     assert meant in refused.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("SELECT name FROM cascade.jobs", "cascade.jobs has the columns job, status,"),
+        ("SELECT answr_text FROM results.news", "results.news has the columns "),
+    ],
+)
+def test_a_column_that_is_not_there_is_answered_with_those_that_are(finished, query, columns):
+    refused = finished("sql", "-c", query)
+
+    assert refused.returncode == 2
+    assert columns in refused.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize("arguments", [["-c", r"\d"], ["-c", r" \d news"], [r"\d news"]])
 def test_commands_of_psql_are_told_from_sql(finished, arguments):
     refused = finished("sql", *arguments)

@@ -10,7 +10,7 @@ from cascade_batch.engine.early_start import submit_early
 from cascade_batch.engine.plan import plan_job
 from cascade_batch.engine.retry import retry_failed
 from cascade_batch.engine.sweep import sweep_once
-from cascade_batch.errors import BudgetError, DataError, UsageError
+from cascade_batch.errors import BudgetError, DataError, JobExistsError, UsageError
 from tests.integration.engine.bench import Bench, provider, until
 from tests.integration.engine.pipe import Pipe, spec_of
 
@@ -134,8 +134,25 @@ async def test_a_bad_line_cancels_the_job_and_the_next_takes_its_answers_over(be
     status = bench.status("mended")
     assert status["rows"]["answered"] == served.bill()["calls_billed"] == 3
     assert status["tiers"]["small"]["cached"] == 2
+    with pytest.raises(JobExistsError, match="only the first part of its data set") as taken:
+        submit_early(bench.engine, spec_of("with a mistake", tiers), iter, bench.messages)
+    assert "resume" not in (taken.value.hint or "")
     assert status["saved_nanousd"] == bench.status("with a mistake")["spent_nanousd"]
     assert bench.audit("mended").is_ok
+
+
+async def test_right_answers_that_are_no_choices_are_told_when_all_is_read(bench: Bench):
+    tiers = [bench.tier(None, "small", base_url="http://127.0.0.1:9/v1")]
+    output = {"choices": ["up", "down"]}
+    pipe = Pipe(bench, spec_of("labelled", tiers, output=output, gold="label"))
+    pipe.put("one", label="up")
+    await pipe.stored(1)
+    pipe.put("two", label="neg")
+    pipe.end()
+
+    (warning,) = (await pipe.submission).warnings
+    assert "1 of 2 right answers" in warning
+    control.cancel_job(bench.engine, "labelled")
 
 
 async def test_a_mistake_in_the_first_moments_leaves_nothing(

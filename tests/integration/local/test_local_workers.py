@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +63,22 @@ def test_workers_are_there_for_the_tiers_and_the_planner(settings: Settings) -> 
     env = environment_of(_wait_for_worker(settings))
     assert env["CASCADE_DATABASE_URL"] == services.database_url
     assert env["CASCADE_REDIS_URL"] == services.redis_url
+
+
+def test_the_doctor_tells_the_processes_of_workers(settings: Settings) -> None:
+    ensure_stack(settings, tiers=["small"])
+    eventually(lambda: _is_ready(settings))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CASCADE_")}
+
+    told = subprocess.run(
+        [sys.executable, "-m", "cascade_batch", "doctor"],
+        env={**environment, "CASCADE_HOME": str(settings.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+
+    assert f"(process {_wait_for_worker(settings).pid})" in told
 
 
 def test_a_killed_worker_is_replaced(settings: Settings) -> None:

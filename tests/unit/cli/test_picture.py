@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -199,6 +200,16 @@ def test_what_moves_no_more_is_whole_on_a_low_terminal():
 
     assert "Left    $9.00 is left: enough" in shown
     assert "Tier" in shown
+
+
+def test_rows_of_a_data_set_that_is_still_read_are_not_called_all():
+    sight = Sight(status(answered=1000), replace(outlook(), reading=True))
+
+    line = plain_line(sight, Pace())
+
+    assert "; more rows are being read; " in line
+    assert "better answers" not in line
+    assert "of 1,000 so far" in live(sight)
 
 
 def test_a_job_whose_rows_are_answered_says_why_it_goes_on():

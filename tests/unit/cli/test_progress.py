@@ -159,6 +159,28 @@ def test_what_takes_long_is_told_for_as_long_as_it_takes():
     assert output.getvalue().endswith("\x1b[2K")
 
 
+def test_what_takes_long_tells_how_much_of_it_is_done():
+    output = StringIO()
+    console = Console(file=output, width=100, force_terminal=True, color_system=None)
+    deadline_s = time.monotonic() + 30
+
+    with waiting("Reading rows", count=lambda: 1234, console=console, after_s=0):
+        while "Reading rows: 1,234 0:00:0" not in output.getvalue():
+            assert time.monotonic() < deadline_s
+
+
+def test_a_log_is_told_how_much_is_done_of_what_takes_long(capsys):
+    deadline_s = time.monotonic() + 30
+    said = ""
+
+    with waiting("Reading rows", count=lambda: 1234, plain_every_s=0.01):
+        while not said:
+            said = capsys.readouterr().err
+            assert time.monotonic() < deadline_s
+
+    assert said.startswith("Reading rows: 1,234 so far\n")
+
+
 def test_what_takes_no_time_passes_without_a_word(capsys):
     output = StringIO()
 

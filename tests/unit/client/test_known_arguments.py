@@ -34,6 +34,17 @@ def test_an_argument_that_there_is_none_of_is_told_with_the_one_that_may_be_mean
     assert f"help(cascade_batch.{call.__qualname__.replace('JobControls', 'Job')})" in note
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [("choices", "output={'choices'"), ("labels", "gold="), ("model", "tiers=")],
+)
+def test_an_argument_of_another_name_elsewhere_is_told_with_ours(given, written):
+    with pytest.raises(TypeError) as raised:
+        cascade_batch.submit(**{given: 1})
+
+    assert f"Write {written}" in str(raised.value)
+
+
 def test_words_given_as_the_output_are_told_how_choices_are_written():
     with pytest.raises(CascadeError, match="output must be a dict") as raised:
         cascade_batch.submit([{"prompt": "hi"}], output=["up", "down"], budget=1)

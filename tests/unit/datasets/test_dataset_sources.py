@@ -166,8 +166,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
     with pytest.raises(DataError) as raised:
         list(read_records("-"))
-    assert str(raised.value).startswith("-:4: ")
+    assert str(raised.value).startswith("standard input, line 4: ")
     assert "line 3" in raised.value.reason
+    assert raised.value.__context__ is None, "a traceback would show the mistake twice"
     assert not sys.stdin.buffer.closed
 
 

@@ -351,20 +351,11 @@ def test_a_judge_must_be_a_tier_of_the_job(folder, write):
     assert spec.judge_tier_no == 1
 
 
-@pytest.mark.parametrize(
-    ("check", "gold", "warned"),
-    [
-        ("exact", None, True),
-        ("json:label", None, True),
-        ("exact", "label", False),
-        ("regex:^yes", None, False),
-        ("judge:large", None, False),
-        (None, None, False),
-    ],
-)
-def test_a_check_that_needs_gold_says_so_where_there_is_none(folder, write, check, gold, warned):
+def test_words_given_as_the_output_are_told_how_choices_are_written(folder, write):
     write("tiers.yaml")
 
-    request = read_job(JobOptions(data="d.csv", budget="1", check=check, gold=gold))
+    with pytest.raises(UsageError) as raised:
+        read_job(JobOptions(data="d.csv", budget="1", output="[up, down]"))
 
-    assert any("decide nothing" in warning for warning in request.warnings) is warned
+    assert raised.value.hint is not None
+    assert raised.value.hint.endswith("--output '{choices: [up, down]}'")
