@@ -294,7 +294,7 @@ def test_ctrl_c_while_rows_are_drafted_and_read_cancels_the_job_and_keeps_its_an
     assert "Job 'piped' drafts its first rows" in process.stderr.readline()
     while deployed.json("status", "piped")["rows"]["answered"] == 0:
         assert process.poll() is None
-    assert "its data set is being read" in deployed("status", "piped").stdout
+    assert "more rows are being read" in deployed("status", "piped").stdout
     process.send_signal(signal.SIGINT)
 
     err = process.stderr.read()
