@@ -131,5 +131,5 @@ def tiers(scenario: Scenario, url: str) -> list[dict[str, Any]]:
 def submit_options(scenario: Scenario) -> list[str]:
     """Options of `submit`, but for the job's name."""
     options = ["--budget", str(_BUDGET_USD), "--policy", scenario.policy]
-    options += ["--start-early"] if scenario.starts_early else []
+    options += ["--start-early", "--cache"] if scenario.starts_early else []
     return options + (["--check", f"regex:^{GOOD}$"] if scenario.tiers > 1 else [])
