@@ -28,8 +28,8 @@ _CELL = "padding:2px 14px 2px 0;text-align:{align};white-space:{wrap};border:0"
 def progress_html(progress: Progress) -> str:
     """A job's progress: state, rows, money, a line per tier."""
     head = Markup("<b>{}</b> {}").format(progress.job, progress.status)
-    if progress.reason:
-        head += Markup(" ({})").format(progress.reason)
+    if why := progress.rest or progress.reason:
+        head += Markup(" ({})").format(why)
     if progress.quality is not None:
         head += Markup(" · quality {:.3f}").format(progress.quality)
     for text in progress.pace_texts():

@@ -45,12 +45,14 @@ def as_sentence(clause: str) -> str:
 
 def job_text(progress: Progress) -> str:
     """A job at a glance, a line for each thing that there is to say."""
-    reason = f" ({progress.reason})" if progress.reason else ""
+    rest = progress.rest
+    reason = f" ({progress.reason})" if progress.reason and not rest else ""
     quality = "" if progress.quality is None else f", quality {progress.quality:.3f}"
     lines = [
         ("Job", f"{progress.job}: {progress.status}{reason}"),
         ("Rows", f"{rows_text(progress)}{quality}"),
         ("Money", money_text(progress)),
+        *([("Left", rest)] if rest else []),
         *(("Tier", _tier_text(progress, place)) for place in range(len(progress.tiers))),
         *(("Now", text) for text in progress.pace_texts()),
         *(("Next", as_sentence(clause)) for clause in advice(progress)),
