@@ -69,7 +69,7 @@ class Progress:
         rows_per_s: Rows answered or failed per second, in the last half minute of a wait; None: not known.
         left_s: Seconds for the calls that are planned, at the pace of that wait; None: not known.
         reading: Whether rows of its data set are yet to come; of a job that is over, whether they never did.
-        deleting: Its rows are being deleted.
+        rest: How much money a finished job has left, and why; None: not finished, nothing left, or not known.
     """
 
     job: str
@@ -96,15 +96,7 @@ class Progress:
     saved_usd: float = 0.0
     rows_unfit: int = 0
     reading: bool = False
-    deleting: bool = False
-
-    @property
-    def rest(self) -> str | None:
-        """How much money a finished job has left, and why; None: not finished, nothing left, or not known."""
-        gone_usd = self.spent_usd + self.reserved_usd + self.at_risk_usd + self.overrun_usd
-        left_usd = round(self.budget_usd - gone_usd, 9)
-        is_told = self.status is JobState.FINISHED and self.reason and not self.deleting
-        return f"{usd_text(left_usd)} is left: {self.reason}" if is_told and left_usd > 0 else None
+    rest: str | None = None
 
     @property
     def rows_pending(self) -> int:
@@ -193,7 +185,7 @@ def progress_of(sight: Sight, pace: Pace | None = None) -> Progress:
         rows_per_s=(pace.rows_per_s or None) if pace else None,
         left_s=pace.left_s(status, outlook) if pace else None,
         reading=status["reading"],
-        deleting=status["deleting"],
+        rest=rest_text(status),
     )
 
 
