@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from cascade_batch.engine.chunks import Work, cut_into_chunks, insert_chunks
 from cascade_batch.engine.jobs import Job
 from cascade_batch.engine.ports import ChunkNotice
-from cascade_batch.engine.release import write_decisions
+from cascade_batch.engine.release import first_answers, write_decisions
 from cascade_batch.ledger import read_balance
-from cascade_batch.policy.view import Action, Reason, Wave
 from cascade_batch.store.tables import JOB
 
 _WAVE = """
@@ -72,16 +71,7 @@ def release_drafts(connection: sa.Connection, job: Job, asked: Asked) -> list[Ch
     count = len(asked)
     if not count:
         return []
-    wave = Wave(
-        row_no=asked.row_no.astype(np.int32),
-        tier_no=asked.tier_no.astype(np.int16),
-        action=np.full(count, Action.ANSWER, dtype=np.int8),
-        reason=np.full(count, Reason.START, dtype=np.int8),
-        gain=np.zeros(count, dtype=np.float32),
-        expected_nanousd=asked.lowest_nanousd,
-        draw_probability=np.ones(count, dtype=np.float32),
-        price_of_money=0.0,
-    )
+    wave = first_answers(asked.row_no, asked.tier_no, asked.lowest_nanousd)
     write_decisions(connection, job.job_id, 1, wave)
     work = Work(
         row_no=wave.row_no,

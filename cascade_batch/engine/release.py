@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import psycopg
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from psycopg import sql
 
 from cascade_batch.engine.chunks import Work, cut_into_chunks, insert_chunks
@@ -58,14 +59,27 @@ def completing_wave(standing: Standing, balance: Balance) -> Wave:
     lowest = worst.min(axis=1)
     is_open = ~view.held.any(axis=1) & ~view.barred.all(axis=1) & ~standing.first_on_its_way
     row_no = np.flatnonzero(is_open & (lowest <= max(balance.free_nanousd, 0)))
+    return first_answers(row_no, tier_no[row_no], lowest[row_no])
+
+
+def first_answers(
+    row_no: NDArray[np.int64], tier_no: NDArray[np.intp], lowest_nanousd: NDArray[np.int64]
+) -> Wave:
+    """First answers that no planner asked for, each on the tier where its worst case is lowest.
+
+    Args:
+        row_no: [K] rows.
+        tier_no: [K] their tiers.
+        lowest_nanousd: [K] their worst cases there.
+    """
     count = len(row_no)
     return Wave(
         row_no=row_no.astype(np.int32),
-        tier_no=tier_no[row_no].astype(np.int16),
+        tier_no=tier_no.astype(np.int16),
         action=np.full(count, Action.ANSWER, dtype=np.int8),
         reason=np.full(count, Reason.START, dtype=np.int8),
         gain=np.zeros(count, dtype=np.float32),
-        expected_nanousd=lowest[row_no],
+        expected_nanousd=lowest_nanousd,
         draw_probability=np.ones(count, dtype=np.float32),
         price_of_money=0.0,
     )
