@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
@@ -65,47 +68,44 @@ class ProxiedConnections:
         proxy: URL,
     ) -> Response:
         """As `DirectConnections.post`."""
-        try:
-            return await self._post(address, headers, request, timeout_s, proxy)
-        except (OSError, ValueError):
-            raise
-        except aiohttp.ClientError as error:
-            raise ConnectionError(str(error) or type(error).__name__) from error
-
-    async def _post(
-        self,
-        address: Address,
-        headers: dict[str, str],
-        request: Request,
-        timeout_s: float,
-        proxy: URL,
-    ) -> Response:
-        response = await self._session.post(
-            address.url,
-            data=_Body(request),
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(
-                total=timeout_s,
-                sock_connect=min(CONNECT_TIMEOUT_S, timeout_s),
-                # By default aiohttp rounds time-outs above 5 s up to whole seconds.
-                ceil_threshold=float("inf"),
-            ),
-            proxy=proxy,
-            allow_redirects=False,
-        )
-        # Not `async with`: it would wait for the rest of the request to be sent, without end where
-        # a server answers before it has read all of it.
-        try:
-            is_redirect = 300 <= response.status < 400
-            packed = b"" if is_redirect else await _read(response)
-        finally:
-            response.close()
+        with _errors_of_the_system():
+            response = await self._session.post(
+                address.url,
+                data=_Body(request),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(
+                    total=timeout_s,
+                    sock_connect=min(CONNECT_TIMEOUT_S, timeout_s),
+                    # By default aiohttp rounds time-outs above 5 s up to whole seconds.
+                    ceil_threshold=float("inf"),
+                ),
+                proxy=proxy,
+                allow_redirects=False,
+            )
+            # Not `async with`: it would wait for the rest of the request to be sent, without end where
+            # a server answers before it has read all of it.
+            try:
+                is_redirect = 300 <= response.status < 400
+                packed = b"" if is_redirect else await _read(response)
+            finally:
+                response.close()
         encoding = response.headers.get("Content-Encoding")
         return Response(response.status, list(response.raw_headers), packed, encoding)
 
     async def close(self) -> None:
         """Hang up everywhere."""
         await self._session.close()
+
+
+@contextmanager
+def _errors_of_the_system() -> Iterator[None]:
+    """Turn aiohttp's errors into those that a connection of our own raises: who calls knows no aiohttp."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except aiohttp.ClientError as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
