@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str | None:
-    """A question that names what is nearest; None where nothing is near."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.7)
+def did_you_mean(given: str, known: Iterable[str], *, likeness: float = 0.7) -> str | None:
+    """A question that names what is nearest; None where nothing is near.
+
+    Args:
+        likeness: How alike they have to be, from 0 to 1.
+    """
+    close = difflib.get_close_matches(given, list(known), n=1, cutoff=likeness)
     return f"Did you mean {close[0]!r}?" if close else None
 
 

@@ -145,14 +145,14 @@ class JobControls:
                 service.engine, self._name, add_nanousd, service.publisher(), actor=account_name()
             )
             with service.engine.connect() as connection:
-                frontier = job_status(connection, self._name)["frontier"]
+                seen = job_status(connection, self._name)
             service.wake(self._name)
-            status = self._state(service)
+        frontier = seen["frontier"]
         now = balance.budget_nanousd
         is_told = frontier is not None and frontier["policy"] == "auto"
         return AddedBudget(
             cast("Job", self),
-            status,
+            JobState(seen["status"]),
             added_usd=add_nanousd / NANOUSD_PER_USD,
             budget_usd=now / NANOUSD_PER_USD,
             free_usd=balance.free_nanousd / NANOUSD_PER_USD,

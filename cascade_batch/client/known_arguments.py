@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
 from cascade_batch.errors import UnknownArgumentError
+from cascade_batch.near_names import did_you_mean
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -48,13 +48,10 @@ def known_arguments(
 def _unknown(
     function: Callable[..., object], name: str, known: list[str], write: str | None
 ) -> UnknownArgumentError:
-    close = difflib.get_close_matches(name, known, n=1)
-    meant = f" Did you mean {close[0]!r}?" if close else ""
-    if write is not None:
-        meant = f" Write {write}."
+    meant = f"Write {write}." if write else did_you_mean(name, known, likeness=0.6)
     owner = "Job." if "." in function.__qualname__ else ""
     error = UnknownArgumentError(
-        f"{function.__name__}() has no argument {name!r}.{meant}",
+        f"{function.__name__}() has no argument {name!r}.{f' {meant}' if meant else ''}",
         hint=f"It takes {', '.join(known)}; help(cascade_batch.{owner}{function.__name__}) says more.",
     )
     error.add_note(error.hint or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from cascade_batch.domain.counting import counted
 from cascade_batch.domain.job import JobSpec, JobState
 from cascade_batch.errors import JobNotFoundError, UsageError
+from cascade_batch.near_names import did_you_mean
 from cascade_batch.store.tables import JOB
 from cascade_batch.words import choose
 
@@ -62,12 +62,10 @@ def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job
     row = connection.execute(query).one_or_none()
     if row is None:
         names = connection.execute(sa.select(JOB.c.name)).scalars().all()
-        close = difflib.get_close_matches(name, names, n=1)
         raise JobNotFoundError(
             f"There is no job called {name!r}.",
-            hint=f"Did you mean {close[0]!r}?"
-            if close
-            else choose(
+            hint=did_you_mean(name, names, likeness=0.6)
+            or choose(
                 command_line="`cascade-batch status` lists all jobs.",
                 python="`cascade_batch.jobs()` lists all jobs.",
             ),
