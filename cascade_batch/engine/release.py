@@ -179,7 +179,7 @@ def note_planning(
     connection: sa.Connection,
     job: Job,
     *,
-    calls: int,
+    calls: int | None,
     open_chunks: int,
     took_s: float,
     work_s: float | None = None,
@@ -187,7 +187,8 @@ def note_planning(
     """Note that the job was planned, what it had done by then, and when it is to be planned again.
 
     Args:
-        calls: Calls that had been made, and rows that had been given up, in the snapshot that was planned.
+        calls: Calls that had been made, and rows that had been given up, in the snapshot that was planned;
+            None: the next plan is made whether or not there are more of them by then.
         open_chunks: Chunks that are open now.
         took_s: How long planning took.
         work_s: How long what is open will keep workers busy; None: not known.

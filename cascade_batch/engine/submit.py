@@ -260,5 +260,7 @@ def _release_first_wave(
     write_decisions(connection, job.job_id, 1, wave)
     new_chunks, notices = release_wave(connection, job, standing, wave)
     took_s = time.monotonic() - started
-    note_planning(connection, job, calls=0, open_chunks=new_chunks, took_s=took_s)
+    # Where nothing was asked, as all is answered already, no call was missed for want of money.
+    calls = 0 if new_chunks else None
+    note_planning(connection, job, calls=calls, open_chunks=new_chunks, took_s=took_s)
     return notices

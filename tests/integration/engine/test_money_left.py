@@ -146,3 +146,15 @@ async def test_what_the_planner_wants_no_more_is_told_as_the_planner_knows_it(
         async with bench.worker(tiers) as worker:
             await bench.finish(job, worker, script)
     assert left(bench, job).endswith(f" is left: {words}")
+
+
+async def test_a_job_whose_answers_were_all_there_does_not_say_that_money_lacked(bench: Bench):
+    async with provider(small=CHOOSY, large=DEAR) as served:
+        tiers = two_tiers(bench, served)
+        asked = {"policy": "cheapest", "cache": True, "output": {"choices": ["a", "b"]}}
+        async with bench.worker(tiers) as worker:
+            for calls in (5, 0):
+                job = bench.submit(tiers, 5, **asked)
+                await bench.finish(job, worker)
+                assert sum(tier["calls"] for tier in bench.status(job)["tiers"].values()) == calls
+                assert "the policy 'cheapest' asks for nothing more" in str(left(bench, job))
