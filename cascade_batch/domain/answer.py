@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from cascade_batch.domain.fixed import fixed
 from cascade_batch.domain.money import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Reply:
     """What a model said, as it came over the wire.
 
@@ -49,14 +50,14 @@ class RefusalKind(StrEnum):
     CONNECT = "connect"
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Answered:
     """A complete, readable answer: settled at what it cost."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Refused:
     """A complete refusal: costs nothing, the reservation serves the retry."""
 
@@ -66,7 +67,7 @@ class Refused:
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Unknown:
     """The call may have been billed and nobody can say: its worst case is written off.
 
@@ -80,7 +81,7 @@ class Unknown:
 Outcome = Answered | Refused | Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Signals:
     """Evidence about one answer. Log-probabilities are natural logarithms, near 0 = sure."""
 
@@ -93,7 +94,7 @@ class Signals:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Judgement:
     """An answer held against the declared output and the check.
 
@@ -114,7 +115,7 @@ class Judgement:
     matches_gold: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Answer:
     """What a tier said about a row, priced: what is stored."""
 
@@ -136,7 +137,7 @@ class Answer:
     """0: the tier's first answer to the row; from 1 on, what it said when it was asked again."""
 
 
-@dataclass(frozen=True, slots=True)
+@fixed
 class Verdict:
     """What a judge tier said about an answer, priced: what is stored.
 

@@ -15,6 +15,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cascade_batch.domain.fixed import fixed
+
 NANOUSD_PER_USD = 10**9
 PICOUSD_PER_NANOUSD = 10**3
 PICOUSD_PER_TOKEN_PER_USD_PER_MTOK = 10**6
@@ -74,17 +76,16 @@ def usd_per_mtok_to_picousd(value: str | int | float | Decimal) -> int:
     )
 
 
-class Usage(BaseModel):
-    """Tokens that a provider says it billed. `cached_input_tokens` are part of `input_tokens`,
+@fixed
+class Usage:
+    """Tokens that a provider says it billed, none below 0. `cached_input_tokens` are part of `input_tokens`,
     `reasoning_tokens` part of `output_tokens`; cache writes are part of `input_tokens` as well."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input_tokens: Annotated[int, Field(ge=0)]
-    output_tokens: Annotated[int, Field(ge=0)]
-    cached_input_tokens: Annotated[int, Field(ge=0)] = 0
-    cache_write_tokens: Annotated[int, Field(ge=0)] = 0
-    reasoning_tokens: Annotated[int, Field(ge=0)] = 0
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class PriceStep(BaseModel):
@@ -114,18 +115,21 @@ class Price(BaseModel):
 
     def cost_nanousd(self, usage: Usage, seconds: float = 0.0) -> int:
         """Cost of one call, rounded up to a nano-dollar."""
-        step = self._step_at(usage.input_tokens)
-        cached = min(usage.cached_input_tokens, usage.input_tokens)
-        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
-        plain = usage.input_tokens - cached - written
-        cached_price = _or(step.cached_input_picousd, step.input_picousd)
-        write_price = _or(step.cache_write_picousd, step.input_picousd)
-        picousd = (
-            plain * step.input_picousd
-            + cached * cached_price
-            + written * write_price
-            + usage.output_tokens * step.output_picousd
-        )
+        input_tokens = usage.input_tokens
+        steps = self._rising
+        step = steps[0]
+        for later in steps[1:]:
+            if later.above_input_tokens >= max(input_tokens, 1):
+                break
+            step = later
+        picousd = input_tokens * step.input_picousd + usage.output_tokens * step.output_picousd
+        cached = min(usage.cached_input_tokens, input_tokens)
+        written = min(usage.cache_write_tokens, input_tokens - cached)
+        # What was cached or written is in the input already, at the input's price.
+        if cached and step.cached_input_picousd is not None:
+            picousd += cached * (step.cached_input_picousd - step.input_picousd)
+        if written and step.cache_write_picousd is not None:
+            picousd += written * (step.cache_write_picousd - step.input_picousd)
         return _round_up(picousd) + self.call_nanousd + self._seconds_nanousd(seconds)
 
     def worst_case_nanousd(
@@ -153,11 +157,12 @@ class Price(BaseModel):
             for s in self.steps
         )
 
-    def _step_at(self, input_tokens: int) -> PriceStep:
-        return max(
-            (s for s in self.steps if s.above_input_tokens < max(input_tokens, 1)),
-            key=lambda s: s.above_input_tokens,
-        )
+    @cached_property
+    def _rising(self) -> tuple[PriceStep, ...]:
+        """The steps by where they begin. Kept, as every answer asks for it."""
+        # Of two that begin at the same place, the first counts.
+        by_start = {step.above_input_tokens: step for step in reversed(self.steps)}
+        return tuple(by_start[start] for start in sorted(by_start))
 
     def _seconds_nanousd(self, seconds: float) -> int:
         if not self.second_nanousd:
@@ -165,10 +170,6 @@ class Price(BaseModel):
         # Not `-(-x // 1)`: decimals are cut towards zero, so that it would round down.
         microseconds = math.ceil(Decimal(str(seconds)) * 10**6)
         return -(-microseconds * self.second_nanousd // 10**6)
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value
 
 
 def _round_up(picousd: int) -> int:

@@ -141,17 +141,31 @@ class Calls:
         sending = self._sendings.pop(call)
         if not sending.has_started:
             self._starting[sending.gate] -= 1
+        self._settle(sending)
+
+    def _settle(self, sending: _Sending) -> None:
         if not sending.is_sent:
             sending.chunk.unsent(sending.task)
         self.progress.set()
 
     async def _call(self, sending: _Sending) -> None:
+        """Make a call, and after it those that its slot is for next: to make a task for each of them takes the
+        loop a good part of what the call itself takes."""
         sending.has_started = True
         self._starting[sending.gate] -= 1
+        task = asyncio.current_task()
+        while await self._make(sending):
+            following = self._following(sending.chunk)
+            if following is None or task is None:
+                return
+            self._settle(sending)
+            self._sendings[task] = sending = following
+
+    async def _make(self, sending: _Sending) -> bool:
+        """Make one call; whether its row is done with, so that its slot is free."""
         try:
             outcome = await self._outcome(sending)
-            if outcome is not None:
-                self._book(sending, outcome)
+            return outcome is not None and self._book(sending, outcome)
         except Exception as error:
             # A fault of ours, and nothing of the kind is known: one row suffers, and says why.
             chunk, task = sending.chunk, sending.task
@@ -159,6 +173,30 @@ class Calls:
             if task.row_no in chunk.in_flight and not chunk.is_lost:
                 unsent = Refused(RefusalKind.ROW, fault(error))
                 chunk.finish(task, Unknown("crashed", fault(error)) if sending.is_sent else unsent)
+            return False
+
+    def _following(self, chunk: OpenChunk) -> _Sending | None:
+        """The call that goes out next, if it is one of this chunk and has just one slot to go to; else `pump`
+        sends what can be sent."""
+        for oldest in self.chunks.values():
+            if oldest.ready:
+                break
+        else:
+            return None
+        now = asyncio.get_running_loop().time()
+        gate = self._gate_of(chunk, now)
+        if (
+            oldest is not chunk
+            or not chunk.may_send(now)
+            or chunk.lease.job_id in self.fatal
+            or gate.breaker_open_for_s > 0.0
+            or self.capacity(gate) != 1
+        ):
+            self.pump()
+            return None
+        task = chunk.ready.popleft()
+        chunk.in_flight[task.row_no] = task
+        return _Sending(chunk, task, gate, has_started=True)
 
     async def _outcome(self, sending: _Sending) -> Outcome | None:
         """What came of the call; None: it did not go out."""
@@ -201,13 +239,14 @@ class Calls:
             return Refused(RefusalKind.ROW, "the prompt is longer now than when it was bounded")
         return body
 
-    def _book(self, sending: _Sending, outcome: Outcome) -> None:
+    def _book(self, sending: _Sending, outcome: Outcome) -> bool:
+        """Book what came of a call; whether its row is done with."""
         chunk, task, gate = sending.chunk, sending.task, sending.gate
         self.ended_since_turn += 1
         if self.ended is not None and sending.is_sent:
             self.ended.append((chunk.story, outcome, sending.sent_at, time.monotonic()))
         if chunk.is_lost:
-            return
+            return False
         if isinstance(outcome, Answered):
             self._answered[gate] += 1
         else:
@@ -217,20 +256,18 @@ class Calls:
                 self.fatal.setdefault(chunk.lease.job_id, _refusal(chunk.tier, outcome))
             if outcome.kind in (RefusalKind.TIER, RefusalKind.RATE_LIMIT):
                 chunk.unsent(task)
-                return
+                return False
             if outcome.kind in (RefusalKind.SERVER, RefusalKind.CONNECT):
                 delay_s = self._try_again_after_s(chunk, task, gate)
                 if delay_s is not None:
                     loop = asyncio.get_running_loop()
                     chunk.rest(task, loop.time() + delay_s)
                     loop.call_later(delay_s, self.progress.set)
-                    return
+                    return False
         chunk.finish(task, outcome)
         if task.tries:
             chunk.context.tries.pop((task.row_no, chunk.lease.buys), None)
-        if any(c.ready for c in self.chunks.values()):
-            # A slot came free: it is filled at once, by whichever chunk has a call for it.
-            self.pump()
+        return True
 
     def _try_again_after_s(self, chunk: OpenChunk, task: RowTask, gate: TierGate) -> float | None:
         """How long a row that met a server at fault should wait; None: it was sent often enough."""

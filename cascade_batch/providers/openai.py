@@ -165,7 +165,8 @@ def _usage(usage: Any, *, has_text: bool) -> Usage | None:
     completion = usage.get("completion_tokens")
     if not (is_count(input_tokens) and is_count(completion)):
         return None
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    said = usage.get("completion_tokens_details")
+    reasoning = _count(said.get("reasoning_tokens")) if isinstance(said, dict) else 0
     output_tokens = completion + reasoning if reasoning > completion else completion
     total = usage.get("total_tokens")
     if is_count(total):
@@ -173,21 +174,19 @@ def _usage(usage: Any, *, has_text: bool) -> Usage | None:
     if not input_tokens or (has_text and not output_tokens) or not is_count(output_tokens):
         # No call is without input: a server that fills in zeros does not count.
         return None
-    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-    cached = cached or _count(usage.get("prompt_cache_hit_tokens"))
-    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
+    cached = written = 0
+    asked = usage.get("prompt_tokens_details")
+    if isinstance(asked, dict):
+        cached = _count(asked.get("cached_tokens"))
+        written = _count(asked.get("cache_write_tokens"))
+    cached = min(cached or _count(usage.get("prompt_cache_hit_tokens")), input_tokens)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cached_input_tokens=min(cached, input_tokens),
-        cache_write_tokens=min(written, input_tokens - min(cached, input_tokens)),
+        cached_input_tokens=cached,
+        cache_write_tokens=min(written, input_tokens - cached),
         reasoning_tokens=min(reasoning, output_tokens),
     )
-
-
-def _detail(usage: dict[str, Any], part: str, name: str) -> int:
-    details = usage.get(part)
-    return _count(details.get(name)) if isinstance(details, dict) else 0
 
 
 def _count(value: Any) -> int:

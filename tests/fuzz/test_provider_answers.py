@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -152,7 +153,7 @@ def check_usage(usage: Usage | None) -> None:
     """Billed is a whole number that is not negative, or nobody knows what was billed."""
     if usage is None:
         return
-    for count in usage.model_dump().values():
+    for count in asdict(usage).values():
         assert type(count) is int
         assert 0 <= count < 2**31  # what a column of the database holds
     cost_nanousd = PRICE.cost_nanousd(usage)

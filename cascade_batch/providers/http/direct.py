@@ -11,6 +11,7 @@ from functools import cached_property
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from cascade_batch.providers.http.connection import Connection
+from cascade_batch.providers.http.deadlines import Deadlines
 from cascade_batch.providers.http.message import Address, Request, Response
 
 CONNECT_TIMEOUT_S = 10.0
@@ -39,6 +40,7 @@ class DirectConnections:
         self._open: set[Connection] = set()
         self._names: dict[tuple[str, int], tuple[float, asyncio.Future[list[AddrInfoType]]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(self._loop)
 
     async def post(
         self, address: Address, head: bytes, request: Request, timeout_s: float
@@ -54,17 +56,27 @@ class DirectConnections:
             OSError: No connection, or it broke, or what came back is no HTTP.
             UnreadableError: Too much came back.
         """
-        async with asyncio.timeout(timeout_s):
-            connection = self._idle_one(address.origin) or await self._connect(address.origin)
-            try:
-                return await connection.exchange(head, request)
-            finally:
-                self._give_back(address.origin, connection)
+        connection = self._idle_one(address.origin)
+        if connection is None:
+            async with asyncio.timeout(timeout_s):
+                connection = await self._connect(address.origin)
+                try:
+                    return await connection.exchange(head, request)
+                finally:
+                    self._give_back(address.origin, connection)
+        answer = connection.exchange(head, request)
+        self._deadlines.watch(answer, timeout_s)
+        try:
+            return await answer
+        finally:
+            self._deadlines.forget(answer, timeout_s)
+            self._give_back(address.origin, connection)
 
     def close(self) -> None:
         """Hang up everywhere."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._deadlines.close()
         self._idle.clear()
         for connection in list(self._open):
             connection.close()
