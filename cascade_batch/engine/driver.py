@@ -46,6 +46,9 @@ RESERVE_AHEAD = 8
 DUE_ASKED_S = 0.25
 """How long it is not asked again whether a job is due, while more chunks of it are at hand."""
 MOST_CHUNKS_PER_CLAIM = 16
+CLAIM_AHEAD_TURNS = 3
+"""For how many turns a claim is to last at the rate of the last one: a commit for each chunk of a fast tier is a
+tenth of what the database does. A tenth of a second is no time to have others wait for at a job's end."""
 _END_OF = {"done": "done", "ready": "returned"}
 NOTICE_PATIENCE_S = 5.0
 """How long a run waits, at its end, for a broker to take its notices."""
@@ -87,6 +90,7 @@ class Driver:
     _calls: Calls = field(init=False)
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
     _claim_again_at: float = 0.0
+    _chunk_rows: int = 200
     _last_turn_at: float = 0.0
     _due_asked_at: dict[int, float] = field(default_factory=dict)
     _draining: bool = False
@@ -159,7 +163,8 @@ class Driver:
         hungry, missing = self._hungry_tiers()
         if not hungry:
             return
-        most = min(max(math.ceil(missing / 200), 1), MOST_CHUNKS_PER_CLAIM)
+        rows = missing + self._calls.ended_since_turn * CLAIM_AHEAD_TURNS
+        most = min(max(math.ceil(rows / self._chunk_rows), 1), MOST_CHUNKS_PER_CLAIM)
         leases = await self.database.call(
             lambda c: claim_chunks(
                 c, owner=self.owner, tiers=hungry, lease_s=self.lease_s, most=most
@@ -220,6 +225,7 @@ class Driver:
         chunk.turn.refusals += bound.refusals
         chunk.skip_hopeless()
         self._chunks[lease.chunk_id] = chunk
+        self._chunk_rows = max(len(tasks), 1)
 
     def _room(self, gate: TierGate, chunks: Iterable[OpenChunk]) -> int:
         """How many more calls should be reserved: what can be sent now, and some ahead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -12,6 +13,8 @@ from cascade_batch.quality.text import normalise
 LONGEST_COMPARED = 1000
 """Characters of the longest text that is compared. Two essays never say the same in the same words, whether
 they are right or not: that they differ is no evidence."""
+_LABEL_CHARS = 64
+"""Texts up to this length are labels more often than not, said over and over again: their keys are kept."""
 
 
 def value_key(value: Any, text: str, output: Output) -> int:
@@ -41,11 +44,16 @@ def value_key(value: Any, text: str, output: Output) -> int:
             return _key(value)
         if len(value) > LONGEST_COMPARED:
             return 0
-        return _key(normalise(value))
+        return _label_key(value) if len(value) <= _LABEL_CHARS else _key(normalise(value))
     try:
         return _key(json.dumps(canonical(value), sort_keys=True, separators=(",", ":")))
     except RecursionError:
         return 0
+
+
+@lru_cache(maxsize=4096)
+def _label_key(text: str) -> int:
+    return _key(normalise(text))
 
 
 def _key(text: str) -> int:
