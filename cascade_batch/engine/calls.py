@@ -17,6 +17,7 @@ from cascade_batch.domain.tier import Tier
 from cascade_batch.engine.chunk_rows import RowTask
 from cascade_batch.engine.open_chunk import OpenChunk
 from cascade_batch.errors import CascadeError
+from cascade_batch.monitoring.logs import take_on
 from cascade_batch.monitoring.observer import EndedCall
 from cascade_batch.providers import Providers, worst_case_nanousd
 from cascade_batch.providers.limits import GateClosedError, Gates, TierGate
@@ -106,7 +107,7 @@ class Calls:
                 task = chunk.ready.popleft()
                 chunk.in_flight[task.row_no] = task
                 sending = _Sending(chunk, task, gate)
-                call = loop.create_task(self._call(sending), context=chunk.story.context)
+                call = loop.create_task(self._call(sending), context=chunk.story.context.copy())
                 self._sendings[call] = sending
                 self._starting[gate] += 1
                 call.add_done_callback(self._over)
@@ -149,16 +150,18 @@ class Calls:
         self.progress.set()
 
     async def _call(self, sending: _Sending) -> None:
-        """Make a call, and after it those that its slot is for next: to make a task for each of them takes the
-        loop a good part of what the call itself takes."""
+        """Make a call, and after it those that its slot is for next: to make a task for each of them takes
+        the loop a good part of what the call itself takes."""
         sending.has_started = True
         self._starting[sending.gate] -= 1
         task = asyncio.current_task()
         while await self._make(sending):
-            following = self._following(sending.chunk)
+            following = self._following(sending.gate)
             if following is None or task is None:
                 return
             self._settle(sending)
+            if following.chunk is not sending.chunk:
+                take_on(following.chunk.story.context)
             self._sendings[task] = sending = following
 
     async def _make(self, sending: _Sending) -> bool:
@@ -175,28 +178,27 @@ class Calls:
                 chunk.finish(task, Unknown("crashed", fault(error)) if sending.is_sent else unsent)
             return False
 
-    def _following(self, chunk: OpenChunk) -> _Sending | None:
-        """The call that goes out next, if it is one of this chunk and has just one slot to go to; else `pump`
-        sends what can be sent."""
-        for oldest in self.chunks.values():
-            if oldest.ready:
+    def _following(self, free: TierGate) -> _Sending | None:
+        """The call that goes out next, if there is just one slot for it, that which came free at this gate;
+        else `pump` sends what can be sent."""
+        for chunk in self.chunks.values():
+            if chunk.ready:
                 break
         else:
             return None
         now = asyncio.get_running_loop().time()
-        gate = self._gate_of(chunk, now)
         if (
-            oldest is not chunk
-            or not chunk.may_send(now)
+            not chunk.may_send(now)
             or chunk.lease.job_id in self.fatal
-            or gate.breaker_open_for_s > 0.0
-            or self.capacity(gate) != 1
+            or self._gate_of(chunk, now) is not free
+            or free.breaker_open_for_s > 0.0
+            or self.capacity(free) != 1
         ):
             self.pump()
             return None
         task = chunk.ready.popleft()
         chunk.in_flight[task.row_no] = task
-        return _Sending(chunk, task, gate, has_started=True)
+        return _Sending(chunk, task, free, has_started=True)
 
     async def _outcome(self, sending: _Sending) -> Outcome | None:
         """What came of the call; None: it did not go out."""

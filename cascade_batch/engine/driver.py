@@ -47,8 +47,8 @@ DUE_ASKED_S = 0.25
 """How long it is not asked again whether a job is due, while more chunks of it are at hand."""
 MOST_CHUNKS_PER_CLAIM = 16
 CLAIM_AHEAD_TURNS = 3
-"""For how many turns a claim is to last at the rate of the last one: a commit for each chunk of a fast tier is a
-tenth of what the database does. A tenth of a second is no time to have others wait for at a job's end."""
+"""For how many turns a claim is to last at the rate of the last one: a commit for each chunk of a fast tier
+is a tenth of what the database does. At a job's end, a tenth of a second is not long for others to wait."""
 _END_OF = {"done": "done", "ready": "returned"}
 NOTICE_PATIENCE_S = 5.0
 """How long a run waits, at its end, for a broker to take its notices."""

@@ -104,6 +104,13 @@ def context_with(**what: object) -> Context:
     return context
 
 
+def take_on(context: Context) -> None:
+    """Have the running task log from here on what tasks of this context do. Its own context must be shared
+    with no other task."""
+    for variable, value in context.items():
+        variable.set(value)
+
+
 class _Masking(structlog.stdlib.ProcessorFormatter):
     """Masks secrets in the finished line, wherever they came from: message, values, tracebacks."""
 

@@ -3,9 +3,11 @@ answer is lost."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import get_contextvars
 
 from cascade_batch.domain.answer import Answered, Reply
 from cascade_batch.domain.money import Usage
@@ -54,6 +56,35 @@ async def test_a_prompt_that_grew_since_submission_is_never_sent(bench: Bench):
         assert served.bill()["calls_total"] == 5
     assert [r.row_no for r in bench.results(job) if r.status == "failed"] == [2]
     assert bench.audit(job).is_ok
+
+
+class LoggingProviders(Providers):
+    """Says under which chunk each request is sent."""
+
+    def __init__(self):
+        super().__init__()
+        self.said: list[tuple[int, int]] = []
+
+    async def call(self, tier, body):
+        row_no = int(re.search(rb"row (\d+)", body)[1])
+        self.said.append((row_no, get_contextvars()["chunk"]))
+        return await super().call(tier, body)
+
+
+async def test_what_a_call_logs_names_its_own_chunk_whichever_its_slot_was_for_before(bench: Bench):
+    async with provider(small=True) as served:
+        tiers = [bench.tier(served, "small", limits={"concurrency": 3}, **ROOMY)]
+        job = bench.submit(tiers, 60, chunk_rows=4)
+        async with bench.worker(tiers) as worker:
+            worker.providers = LoggingProviders()
+            await bench.finish(job, worker)
+    chunks = bench.all(
+        "SELECT chunk_id, row_from, row_to FROM cascade_store.chunk WHERE job_id = :job",
+        job=bench.job_id(job),
+    )
+    of_row = {row: chunk for chunk, first, end in chunks for row in range(first, end)}
+    assert len(chunks) == 15
+    assert sorted(worker.providers.said) == sorted(of_row.items())
 
 
 class BrokenProviders(Providers):

@@ -170,6 +170,21 @@ async def test_an_answer_after_the_time_out_is_nobody_elses(caller: Caller):
         assert server.connections == 2
 
 
+async def test_a_call_over_a_kept_connection_has_its_own_time_and_no_more(caller: Caller):
+    async with serving(GOOD, b"", GOOD, b"") as server:
+        for is_answered in (True, False, True, False):
+            began = asyncio.get_running_loop().time()
+            outcome = await call(caller, server.url, timeout_s=0.2)
+            if is_answered:
+                assert isinstance(outcome, Answered)
+                continue
+            assert isinstance(outcome, Unknown)
+            assert outcome.reason == "timeout"
+            # Not when the time of the call before it was over.
+            assert asyncio.get_running_loop().time() - began >= 0.2
+        assert (len(server.requests), server.connections) == (4, 2)
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 async def test_an_address_of_ipv6(caller: Caller):
     async with serving(GOOD, host="::1") as server:
