@@ -17,6 +17,11 @@ from cascade_batch.errors import CascadeError
 
 _LONG_COLUMNS = {"row": ("input",), "answer": ("text", "value")}
 """Columns that may hold kilobytes: what is asked, and what is answered."""
+_UNVACUUMED = """
+autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1
+"""
+"""Rows never change, and are frozen as they are loaded. A vacuum for the mere sake of new rows would read
+them all, and write the pages of long ones once more, while the job is at work."""
 PARTITIONED = ("row", "answer", "verdict", "choice", "decision", "follower")
 LOCK_TIMEOUT_S = 60.0
 """How long a deletion waits for others. Nobody has to wait for it meanwhile."""
@@ -55,8 +60,16 @@ def create_loading_table(connection: psycopg.Connection[tuple[object, ...]], job
         raise TypeError("the database has no table for rows")
     connection.execute(
         sql.SQL(
-            "CREATE TABLE {part} ({columns}, CONSTRAINT {check} CHECK (job_id = {job}))"
-        ).format(columns=sql.SQL(found[0]), **_names("row", job_id))
+            "CREATE TABLE {part} ({columns}, CONSTRAINT {check} CHECK (job_id = {job})) WITH ({unvacuumed})"
+        ).format(
+            columns=sql.SQL(found[0]), unvacuumed=sql.SQL(_UNVACUUMED), **_names("row", job_id)
+        )
+    )
+    # Nobody looks for rows by what is in them, and to find out what that is, long ones are read whole.
+    connection.execute(
+        sql.SQL("ALTER TABLE {part} ALTER COLUMN input SET STATISTICS 0").format(
+            **_names("row", job_id)
+        )
     )
     _pack_quickly(connection, "row", job_id)
 
