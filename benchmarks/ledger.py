@@ -1,12 +1,15 @@
 """The ledger alone: rows per second that are reserved, settled and stored, beside a transaction per call.
 
-    python -m benchmarks.ledger [--rows 200000] [--seconds 5]
+    python -m benchmarks.ledger [--rows 200000] [--seconds 5] [--slower-by 1 2 8]
 
 Workers are processes with a connection each, as a job's are. Each claims chunks and takes turns of the
 product's ledger: one statement that settles the calls of the last turn, stores their answers and reserves for
 the next ones. The peer does what a careful person would write: for each call one transaction that reserves
 where there is money, and one that stores the answer and settles. Both commit durably, to the same server, on
 the same disk; nothing is asked of any model. After each run the audit has to agree.
+
+How much fewer commits win depends on how long one waits for its disk. So all is measured on the disk as it is,
+and again on servers whose flushes take longer by so many milliseconds (see `slow_disk`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rig import BenchmarkError, Rig, record, rig
+from benchmarks.rig import BenchmarkError, record
+from benchmarks.slow_disk import Flushes, own_postgres, why_not_slower
 from cascade_batch.domain.answer import Answer, Signals
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.money import Usage
@@ -42,6 +46,9 @@ from cascade_batch.store.migrate import upgrade
 
 WORKERS = (1, 4, 16)
 JOBS = (1, 16)
+SLOWER_BY_MS = (1.0, 2.0, 8.0)
+"""Much of what is in use lies between the first two (SSDs, network block storage); at 7,200 turns a minute, a
+disk takes the last for one turn."""
 CALLS_PER_TURN = 256
 """About what a worker with 256 calls in flight settles at once."""
 CHUNKS_HELD = 4
@@ -190,6 +197,8 @@ def _together(
 ) -> tuple[int, float]:
     """Rows that all of them did, and the time from when they all were ready."""
     context = multiprocessing.get_context("forkserver")
+    # Imported once, not by every worker: that took longer than what is measured.
+    context.set_forkserver_preload(["benchmarks.ledger"])
     with context.Manager() as manager:
         barrier = manager.Barrier(workers + 1)
         with context.Pool(workers) as pool:
@@ -200,18 +209,16 @@ def _together(
             return rows, time.monotonic() - began
 
 
-def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
+def measure(
+    url: str, rows: int, seconds: float, jobs_of: Sequence[int] = JOBS
+) -> list[dict[str, Any]]:
     """Ours beside the peer, for each number of workers and jobs."""
     engine = make_engine(url)
     upgrade(engine)
     found = []
     for workers in WORKERS:
-        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-            connection.execute(_ROW_AT_A_TIME)
-            connection.execute("INSERT INTO peer_balance VALUES (1, %s, 0, 0)", [10**15])
-        done, took_s = _together(_peer, url, workers, seconds)
-        peer = done / took_s
-        for jobs in JOBS:
+        peer, flush_ms = _measure_peer(url, workers, seconds)
+        for jobs in jobs_of:
             ids = [_submit(engine, f"{workers} {jobs} {n}", rows // jobs) for n in range(jobs)]
             done, took_s = _together(_ours, url, workers, seconds)
             if done != rows // jobs * jobs:
@@ -219,6 +226,7 @@ def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
             _require_in_order(engine, ids)
             found.append(
                 {
+                    "flush_ms": round(flush_ms, 3),
                     "workers": workers,
                     "jobs": jobs,
                     "rows_per_s": round(done / took_s),
@@ -230,6 +238,16 @@ def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
+def _measure_peer(url: str, workers: int, seconds: float) -> tuple[float, float]:
+    """The peer's rows per second, and the milliseconds that a flush took meanwhile."""
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        connection.execute(_ROW_AT_A_TIME)
+        connection.execute("INSERT INTO peer_balance VALUES (1, %s, 0, 0)", [10**15])
+    before = Flushes.until_now(url)
+    done, took_s = _together(_peer, url, workers, seconds)
+    return done / took_s, Flushes.until_now(url).mean_ms(before)
+
+
 def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
     for job_id in job_ids:
         with engine.connect() as connection:
@@ -238,9 +256,8 @@ def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
             raise BenchmarkError("; ".join(differences))
 
 
-def own_database(one: Rig, name: str) -> str:
-    """A new database beside the stack's, so that no worker of the stack takes part; its URL."""
-    url = one.services().database_url
+def own_database(url: str, name: str) -> str:
+    """A new database beside that of the URL, so that no worker of a stack takes part; its URL."""
     with psycopg.connect(libpq_url(url), autocommit=True) as connection:
         if connection.execute("SHOW synchronous_commit").fetchone() != ("on",):
             raise BenchmarkError("the server does not commit durably")
@@ -248,21 +265,27 @@ def own_database(one: Rig, name: str) -> str:
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def main() -> None:
-    """Measure, record, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for the peer")
-    given = parser.parse_args()
-    with rig() as one:
-        one.run("up")
-        found = measure(own_database(one, "ledger_benchmark"), given.rows, given.seconds)
-    record("ledger", {"rows": given.rows, "runs": found}, show=False)
+def measure_disk(slower_by_ms: float, rows: int, seconds: float) -> list[dict[str, Any]]:
+    """All runs on a server of its own, on the disk as it is or a slower one."""
+    with own_postgres(slower_by_ms) as url:
+        # What many jobs cost beside one is no matter of the disk: measured once.
+        jobs_of = JOBS[:1] if slower_by_ms else JOBS
+        found = measure(own_database(url, "ledger_benchmark"), rows, seconds, jobs_of)
+    return [{"flush_slower_by_ms": slower_by_ms, **run} for run in found]
+
+
+def show(runs: Sequence[dict[str, Any]]) -> None:
+    """Print a table."""
     table = Table(box=None)
-    for column in ("workers", "jobs", "rows/s", "a transaction per call: rows/s", "ratio"):
+    for column in (
+        "flush slower by, ms", "flush, ms", "workers", "jobs", "rows/s",
+        "a transaction per call: rows/s", "ratio",
+    ):  # fmt: skip
         table.add_column(column, justify="right")
-    for run in found:
+    for run in runs:
         table.add_row(
+            f"{run['flush_slower_by_ms']:g}",
+            f"{run['flush_ms']:.2f}",
             str(run["workers"]),
             str(run["jobs"]),
             f"{run['rows_per_s']:,}",
@@ -270,6 +293,28 @@ def main() -> None:
             f"{run['ratio']:.0f}",
         )
     Console().print(table)
+
+
+def main() -> None:
+    """Measure, record, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="for the peer")
+    parser.add_argument(
+        "--slower-by", type=float, nargs="*", default=SLOWER_BY_MS, metavar="MS",
+        help="by how much flushes take longer in more runs; nothing: on the disk as it is only",
+    )  # fmt: skip
+    given = parser.parse_args()
+    if given.slower_by and (why_not := why_not_slower()):
+        print(f"Slower disks are left out: {why_not}.")
+        given.slower_by = ()
+    runs = [
+        run
+        for slower_by_ms in (0.0, *given.slower_by)
+        for run in measure_disk(slower_by_ms, given.rows, given.seconds)
+    ]
+    record("ledger", {"rows": given.rows, "runs": runs}, show=False)
+    show(runs)
 
 
 if __name__ == "__main__":
