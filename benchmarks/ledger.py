@@ -4,9 +4,9 @@
 
 Workers are processes with a connection each, as a job's are. Each claims chunks and takes turns of the
 product's ledger: one statement that settles the calls of the last turn, stores their answers and reserves for
-the next ones. The peer does what a careful person would write: for each call one transaction that reserves
-where there is money, and one that stores the answer and settles. Both commit durably, to the same server, on
-the same disk; nothing is asked of any model. After each run the audit has to agree.
+the next ones. The peer does what a careful person would write: for each call one statement that reserves where
+there is money, and one that stores the answer and settles, each a transaction. Both commit durably, to the same
+server, on the same disk; nothing is asked of any model. After each run the audit has to agree.
 
 How much fewer commits win depends on how long one waits for its disk. So all is measured on the disk as it
 is, and again on servers whose flushes take longer by so many milliseconds (see `slow_disk`).
@@ -310,10 +310,9 @@ def measure_disk(slower_by_ms: float, rows: int, seconds: float) -> list[dict[st
     """
     with own_postgres(slower_by_ms) as url:
         own = own_database(url, "ledger_benchmark")
-        if slower_by_ms:  # what many jobs cost beside one is no matter of the disk
-            found = measure(own, rows // 2, seconds, JOBS[:1])
-        else:
-            found = measure(own, rows, seconds)
+        # What many jobs cost beside one is no matter of the disk, and half of the rows tell as much.
+        enough, jobs_of = (rows // 2, JOBS[:1]) if slower_by_ms else (rows, JOBS)
+        found = measure(own, enough, seconds, jobs_of)
     if any(run["flush_ms"] < slower_by_ms for run in found):
         raise BenchmarkError(
             f"the server did not load what slows its flushes by {slower_by_ms:g} ms"
