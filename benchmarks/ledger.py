@@ -4,9 +4,9 @@
 
 Workers are processes with a connection each, as a job's are. Each claims chunks and takes turns of the
 product's ledger: one statement that settles the calls of the last turn, stores their answers and reserves for
-the next ones. The peer does what a careful person would write: for each call one statement that reserves where
-there is money, and one that stores the answer and settles, each a transaction. Both commit durably, to the same
-server, on the same disk; nothing is asked of any model. After each run the audit has to agree.
+the next ones. The peer does what a careful person would write: for each call one statement that reserves
+where there is money, and one that stores the answer and settles, each a transaction. Both commit durably, to
+the same server, on the same disk; nothing is asked of any model. After each run the audit has to agree.
 
 How much fewer commits win depends on how long one waits for its disk. So all is measured on the disk as it
 is, and again on servers whose flushes take longer by so many milliseconds (see `slow_disk`).
