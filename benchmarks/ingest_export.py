@@ -161,7 +161,7 @@ def main() -> None:
     given = parser.parse_args()
     with rig() as one:
         one.run("up")
-        url = own_database(one, "io_benchmark")
+        url = own_database(one.services().database_url, "io_benchmark")
         urls = {"CASCADE_DATABASE_URL": url, "CASCADE_REDIS_URL": one.services().redis_url}
         apart = replace(one, environment={**one.environment, **urls})
         record("ingest-export", measure(apart, url, given.rows))

@@ -1,21 +1,27 @@
 """The ledger alone: rows per second that are reserved, settled and stored, beside a transaction per call.
 
-    python -m benchmarks.ledger [--rows 200000] [--seconds 5]
+    python -m benchmarks.ledger [--rows 200000] [--seconds 4] [--slower-by 1 2 8]
 
 Workers are processes with a connection each, as a job's are. Each claims chunks and takes turns of the
 product's ledger: one statement that settles the calls of the last turn, stores their answers and reserves for
-the next ones. The peer does what a careful person would write: for each call one transaction that reserves
-where there is money, and one that stores the answer and settles. Both commit durably, to the same server, on
-the same disk; nothing is asked of any model. After each run the audit has to agree.
+the next ones. The peer does what a careful person would write: for each call one statement that reserves
+where there is money, and one that stores the answer and settles, each a transaction. Both commit durably, to
+the same server, on the same disk; nothing is asked of any model. After each run the audit has to agree.
+
+How much fewer commits win depends on how long one waits for its disk. So all is measured on the disk as it
+is, and again on servers whose flushes take longer by so many milliseconds (see `slow_disk`).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import multiprocessing
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -24,17 +30,18 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rig import BenchmarkError, Rig, record, rig
+from benchmarks.rig import BenchmarkError, record
+from benchmarks.slow_disk import Flushes, own_postgres, why_not_slower
 from cascade_batch.domain.answer import Answer, Signals
 from cascade_batch.domain.job import JobSpec
 from cascade_batch.domain.money import Usage
 from cascade_batch.domain.row import Record
 from cascade_batch.domain.tier import Tier, TierPrice
-from cascade_batch.engine.chunk_rows import load_rows
+from cascade_batch.engine.chunk_rows import RowTask, load_rows
 from cascade_batch.engine.plan import plan_job
 from cascade_batch.engine.ports import ChunkNotice
 from cascade_batch.engine.submit import submit_job
-from cascade_batch.ledger import ChunkTurn, audit_job, claim_chunks, take_turn
+from cascade_batch.ledger import ChunkTurn, Lease, audit_job, claim_chunks, take_turn
 from cascade_batch.ledger.turn import Want
 from cascade_batch.providers import freeze_price
 from cascade_batch.store.engine import libpq_url, make_engine
@@ -42,9 +49,13 @@ from cascade_batch.store.migrate import upgrade
 
 WORKERS = (1, 4, 16)
 JOBS = (1, 16)
+SLOWER_BY_MS = (1.0, 2.0, 8.0)
+"""Much of what is in use lies between the first two (SSDs, network block storage); at 7,200 turns a minute, a
+disk takes the last for one turn."""
 CALLS_PER_TURN = 256
 """About what a worker with 256 calls in flight settles at once."""
-CHUNKS_HELD = 4
+CHUNK_ROWS = 200
+"""As jobs have it by default."""
 _LEASE_S = 600.0
 _COST_NANOUSD = 100
 _ROW_AT_A_TIME = """
@@ -106,37 +117,68 @@ def _submit(engine: sa.Engine, name: str, rows: int) -> int:
     return job_id
 
 
+@dataclass
+class _Held:
+    """A chunk that a worker holds: what is left of it, and the calls that are in flight."""
+
+    lease: Lease
+    todo: deque[RowTask]
+    turn_no: int
+    in_flight: list[Want] = field(default_factory=list)
+
+    def turn(self, room: int) -> ChunkTurn:
+        """Settle all that was in flight, reserve for as many more as there is room."""
+        turn = ChunkTurn.under(self.lease, turn_no=self.turn_no)
+        for want in self.in_flight:
+            turn.settle(_answer(want.row_no), want)
+        self.in_flight = [self.todo.popleft().want for _ in range(min(room, len(self.todo)))]
+        turn.wants = self.in_flight
+        turn.state = "leased" if self.in_flight or self.todo else "done"
+        self.turn_no += 1
+        return turn
+
+
 async def answer_all(url: str, owner: str) -> int:
-    """Claim, reserve, settle, until nothing is left; how many rows that were."""
+    """Claim, reserve, settle, until nothing is left; how many rows that were.
+
+    As the driver does: chunks are claimed before turns would run short of rows, and the oldest come first.
+    """
     rows = 0
+    held: list[_Held] = []
+    is_all_claimed = False
     connection = await psycopg.AsyncConnection.connect(libpq_url(url), autocommit=True)
     async with connection:
-        while leases := await claim_chunks(
-            connection, owner=owner, tiers=["small"], lease_s=_LEASE_S, most=CHUNKS_HELD
-        ):
-            todo = {lease.chunk_id: await load_rows(connection, lease) for lease in leases}
-            turn_no = {lease.chunk_id: lease.turn_no for lease in leases}
-            held: dict[int, list[Want]] = {lease.chunk_id: [] for lease in leases}
-            while leases:
-                turns = []
+        while True:
+            missing = CALLS_PER_TURN - sum(len(chunk.todo) for chunk in held)
+            if missing > 0 and not is_all_claimed:
+                leases = await claim_chunks(
+                    connection, owner=owner, tiers=["small"], lease_s=_LEASE_S,
+                    most=math.ceil(missing / CHUNK_ROWS),
+                )  # fmt: skip
                 for lease in leases:
-                    turn = ChunkTurn.under(lease, turn_no=turn_no[lease.chunk_id])
-                    for want in held[lease.chunk_id]:
-                        turn.settle(_answer(want.row_no), want)
-                    left = todo[lease.chunk_id]
-                    most = min(CALLS_PER_TURN // len(leases), len(left))
-                    turn.wants = [left.popleft().want for _ in range(most)]
-                    turn.state = "leased" if turn.wants else "done"
-                    rows += len(held[lease.chunk_id])
-                    turns.append(turn)
-                granted = await take_turn(connection, owner=owner, lease_s=_LEASE_S, turns=turns)
-                for turn in turns:
-                    if granted[turn.chunk_id].granted != len(turn.wants):
-                        raise BenchmarkError("a reservation was refused")
-                    turn_no[turn.chunk_id] += 1
-                    held[turn.chunk_id] = list(turn.wants)
-                leases = [one for one in leases if held[one.chunk_id]]
-    return rows
+                    held.append(_Held(lease, await load_rows(connection, lease), lease.turn_no))
+                is_all_claimed = not leases
+            if not held:
+                return rows
+            rows += await _take_turn(connection, owner, held)
+            held = [chunk for chunk in held if chunk.in_flight or chunk.todo]
+
+
+async def _take_turn(
+    connection: psycopg.AsyncConnection[Any], owner: str, held: Sequence[_Held]
+) -> int:
+    """A turn of all chunks that have a part in it; how many rows it settled."""
+    room = CALLS_PER_TURN
+    turns = []
+    for chunk in held:
+        if chunk.in_flight or room:
+            turns.append(chunk.turn(room))
+            room -= len(turns[-1].wants)
+    granted = await take_turn(connection, owner=owner, lease_s=_LEASE_S, turns=turns)
+    for turn in turns:
+        if granted[turn.chunk_id].granted != len(turn.wants):
+            raise BenchmarkError("a reservation was refused")
+    return sum(turn.calls for turn in turns)
 
 
 def _answer(row_no: int) -> Answer:
@@ -173,14 +215,13 @@ def _peer(url: str, number: int, barrier: Barrier, seconds: float) -> int:
             )
             if reserved.rowcount != 1:
                 raise BenchmarkError("a reservation was refused")
-            with connection.transaction():
-                connection.execute(
-                    "INSERT INTO peer_answer VALUES (1, %s, 'up', 100)", [number * 10**7 + rows]
-                )
-                connection.execute(
-                    "UPDATE peer_balance SET reserved = reserved - 1000, spent = spent + 100"
-                    " WHERE job_id = 1"
-                )
+            # In one statement: nobody waits for the job's row while a COMMIT travels.
+            connection.execute(
+                "WITH stored AS (INSERT INTO peer_answer VALUES (1, %s, 'up', 100))"
+                " UPDATE peer_balance SET reserved = reserved - 1000, spent = spent + 100"
+                " WHERE job_id = 1",
+                [number * 10**7 + rows],
+            )
             rows += 1
     return rows
 
@@ -190,6 +231,10 @@ def _together(
 ) -> tuple[int, float]:
     """Rows that all of them did, and the time from when they all were ready."""
     context = multiprocessing.get_context("forkserver")
+    # Imported once, not by every worker: that took longer than what is measured.
+    context.set_forkserver_preload(
+        ["benchmarks.slow_disk", submit_job.__module__, plan_job.__module__]
+    )
     with context.Manager() as manager:
         barrier = manager.Barrier(workers + 1)
         with context.Pool(workers) as pool:
@@ -200,18 +245,16 @@ def _together(
             return rows, time.monotonic() - began
 
 
-def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
+def measure(
+    url: str, rows: int, seconds: float, jobs_of: Sequence[int] = JOBS
+) -> list[dict[str, Any]]:
     """Ours beside the peer, for each number of workers and jobs."""
     engine = make_engine(url)
     upgrade(engine)
     found = []
     for workers in WORKERS:
-        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-            connection.execute(_ROW_AT_A_TIME)
-            connection.execute("INSERT INTO peer_balance VALUES (1, %s, 0, 0)", [10**15])
-        done, took_s = _together(_peer, url, workers, seconds)
-        peer = done / took_s
-        for jobs in JOBS:
+        peer, flush_ms = _measure_peer(url, workers, seconds)
+        for jobs in jobs_of:
             ids = [_submit(engine, f"{workers} {jobs} {n}", rows // jobs) for n in range(jobs)]
             done, took_s = _together(_ours, url, workers, seconds)
             if done != rows // jobs * jobs:
@@ -219,8 +262,10 @@ def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
             _require_in_order(engine, ids)
             found.append(
                 {
+                    "flush_ms": round(flush_ms, 3),
                     "workers": workers,
                     "jobs": jobs,
+                    "rows": done,
                     "rows_per_s": round(done / took_s),
                     "row_at_a_time_per_s": round(peer),
                     "ratio": round(done / took_s / peer, 1),
@@ -228,6 +273,16 @@ def measure(url: str, rows: int, seconds: float) -> list[dict[str, Any]]:
             )
     engine.dispose()
     return found
+
+
+def _measure_peer(url: str, workers: int, seconds: float) -> tuple[float, float]:
+    """The peer's rows per second, and the milliseconds that a flush took meanwhile."""
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        connection.execute(_ROW_AT_A_TIME)
+        connection.execute("INSERT INTO peer_balance VALUES (1, %s, 0, 0)", [10**15])
+    before = Flushes.until_now(url)
+    done, took_s = _together(_peer, url, workers, seconds)
+    return done / took_s, Flushes.until_now(url).mean_ms(before)
 
 
 def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
@@ -238,9 +293,8 @@ def _require_in_order(engine: sa.Engine, job_ids: list[int]) -> None:
             raise BenchmarkError("; ".join(differences))
 
 
-def own_database(one: Rig, name: str) -> str:
-    """A new database beside the stack's, so that no worker of the stack takes part; its URL."""
-    url = one.services().database_url
+def own_database(url: str, name: str) -> str:
+    """A new database beside that of the URL, so that no worker of a stack takes part; its URL."""
     with psycopg.connect(libpq_url(url), autocommit=True) as connection:
         if connection.execute("SHOW synchronous_commit").fetchone() != ("on",):
             raise BenchmarkError("the server does not commit durably")
@@ -248,21 +302,36 @@ def own_database(one: Rig, name: str) -> str:
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def main() -> None:
-    """Measure, record, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for the peer")
-    given = parser.parse_args()
-    with rig() as one:
-        one.run("up")
-        found = measure(own_database(one, "ledger_benchmark"), given.rows, given.seconds)
-    record("ledger", {"rows": given.rows, "runs": found}, show=False)
+def measure_disk(slower_by_ms: float, rows: int, seconds: float) -> list[dict[str, Any]]:
+    """All runs on a server of its own, on the disk as it is or a slower one.
+
+    Raises:
+        BenchmarkError: By the server's own clock, its flushes took no longer than before.
+    """
+    with own_postgres(slower_by_ms) as url:
+        own = own_database(url, "ledger_benchmark")
+        # What many jobs cost beside one is no matter of the disk, and half of the rows tell as much.
+        enough, jobs_of = (rows // 2, JOBS[:1]) if slower_by_ms else (rows, JOBS)
+        found = measure(own, enough, seconds, jobs_of)
+    if any(run["flush_ms"] < slower_by_ms for run in found):
+        raise BenchmarkError(
+            f"the server did not load what slows its flushes by {slower_by_ms:g} ms"
+        )
+    return [{"flush_slower_by_ms": slower_by_ms, **run} for run in found]
+
+
+def show(runs: Sequence[dict[str, Any]]) -> None:
+    """Print a table."""
     table = Table(box=None)
-    for column in ("workers", "jobs", "rows/s", "a transaction per call: rows/s", "ratio"):
+    for column in (
+        "flush slower by, ms", "flush, ms", "workers", "jobs", "rows/s",
+        "a call at a time: rows/s", "ratio",
+    ):  # fmt: skip
         table.add_column(column, justify="right")
-    for run in found:
+    for run in runs:
         table.add_row(
+            f"{run['flush_slower_by_ms']:g}",
+            f"{run['flush_ms']:.2f}",
             str(run["workers"]),
             str(run["jobs"]),
             f"{run['rows_per_s']:,}",
@@ -270,6 +339,28 @@ def main() -> None:
             f"{run['ratio']:.0f}",
         )
     Console().print(table)
+
+
+def main() -> None:
+    """Measure, record, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=4.0, help="for the peer")
+    parser.add_argument(
+        "--slower-by", type=float, nargs="*", default=SLOWER_BY_MS, metavar="MS",
+        help="by how much flushes take longer in more runs; nothing: on the disk as it is only",
+    )  # fmt: skip
+    given = parser.parse_args()
+    if given.slower_by and (why_not := why_not_slower()):
+        print(f"Slower disks are left out: {why_not}.")
+        given.slower_by = ()
+    runs = [
+        run
+        for slower_by_ms in (0.0, *given.slower_by)
+        for run in measure_disk(slower_by_ms, given.rows, given.seconds)
+    ]
+    record("ledger", {"runs": runs}, show=False)
+    show(runs)
 
 
 if __name__ == "__main__":
