@@ -191,8 +191,15 @@ def look_for_cycles_rarely() -> None:
     As the process ends, the interpreter looks for them among all objects several times over, though the
     system takes everything back at once. What is frozen is left out.
     """
-    gc.set_threshold(20_000, 20, 50)
+    # Nothing that a start brings becomes free again: it is looked at once, if the process lives that long.
+    gc.set_threshold(200_000, 20, 50)
+    gc.callbacks.append(_look_for_cycles_from_now_on)
     atexit.register(gc.freeze)
+
+
+def _look_for_cycles_from_now_on(*_: object) -> None:
+    gc.callbacks.remove(_look_for_cycles_from_now_on)
+    gc.set_threshold(20_000, 20, 50)
 
 
 def set_up_logging(*, debug: bool) -> None:

@@ -63,7 +63,6 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
         show_estimate(request, found, as_json=as_json)
         return
 
-    from cascade_batch.cli.following import follow_job
     from cascade_batch.datasets import check_source
     from cascade_batch.engine.spec_files import JobOptions, read_job
 
@@ -83,6 +82,8 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
                 print_json(_as_json(submission))
             say(f"Follow it:  cascade-batch watch {shlex.quote(name)}")
             return
+        from cascade_batch.cli.following import follow_job
+
         code, last = follow_job(service, name)
     if as_json:
         print_json(_as_json(submission) if last is None else last)
