@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cascade_batch.cli.frame import Command, say, warn
+from cascade_batch.cli.frame import Command, load_redis_alone, say, warn
 from cascade_batch.cli.options import job_options, json_option
 from cascade_batch.cli.output import print_json, usd
 from cascade_batch.client.services import Services, services
@@ -71,6 +71,7 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
     check_source(request.data)
     for warning in request.warnings:
         warn(warning)
+    load_redis_alone()
     with services(request.spec.tiers, request.spec.notify) as service:
         service.require_broker()
         submission = _submit(service, request)
