@@ -199,6 +199,44 @@ def test_a_reader_that_goes_away_is_no_error():
     assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("ending", ["leave(3)", "leave('said at the end')"])
+def test_a_process_that_leaves_loses_nothing_that_was_to_be_done(ending):
+    program = (
+        "import atexit, sys, threading\n"
+        "from cascade_batch.cli.frame import leave\n"
+        "atexit.register(print, 'registered')\n"
+        "print('data')\n"
+        f"{ending}\n"
+        "sys.exit(3)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "data\nregistered\n", "")
+
+
+def test_a_process_with_work_under_way_waits_for_it():
+    program = (
+        "import threading\n"
+        "from cascade_batch.cli.frame import leave\n"
+        "may_end = threading.Event()\n"
+        "def work():\n"
+        "    may_end.wait(60)\n"
+        "    print('worked')\n"
+        "threading.Thread(target=work).start()\n"
+        "leave(0)\n"
+        "may_end.set()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout) == (0, "worked\n"), done.stderr
+
+
 HEAVY = {"sqlalchemy", "psycopg", "celery", "kombu", "redis", "aiohttp", "numpy", "pandas",
          "pyarrow", "jinja2", "jsonschema", "genai_prices", "alembic"}  # fmt: skip
 
