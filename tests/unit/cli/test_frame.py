@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -261,6 +262,37 @@ def test_help_loads_nothing_heavy():
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == 1 + len(PATHS)
+
+
+def test_bounding_rows_loads_only_what_the_job_asks_for(tmp_path):
+    """A job of one tier behind HTTP needs no client to be submitted, and without a schema no validator."""
+    (tmp_path / "tiers.yaml").write_text(
+        "tiers: [{name: t, model: m, base_url: 'http://localhost/v1', price: {input: 1, output: 1}}]"
+    )
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cascade_batch.domain.row import Record\n"
+        "from cascade_batch.engine.row_bounds import RowBounds\n"
+        "from cascade_batch.engine.spec_files import JobOptions, read_job\n"
+        "given = JobOptions(data='d.jsonl', tiers_file=Path('tiers.yaml'), prompt='{{ a }}', budget='1')\n"
+        "bounds = RowBounds(read_job(given).spec)\n"
+        "bounds.check(Record(None, 1, {'a': 'text'}))\n"
+        "assert bounds.worst_nanousd > (0,)\n"
+        "needless = {'asyncio', 'httptools', 'jsonschema', 'regex', 'sqlalchemy', 'redis', 'yarl'}\n"
+        "assert not needless & set(sys.modules), needless & set(sys.modules)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_printable_keeps_line_breaks():
