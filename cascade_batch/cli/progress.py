@@ -36,7 +36,7 @@ PLAIN_SHARE = 20
 PLAIN_AT_LEAST_EVERY_S = 300.0
 """Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
 PLAIN_LOOK_S = 2.0
-"""How often it is looked for errors, of which a line tells at once, where no other line is due."""
+"""How often it is looked for workers that give no sign of life, where nothing else calls for a look."""
 PATIENCE_S = 1.0
 _ERRORS_SHOWN = 3
 _KINDS_TOLD = 20
@@ -55,7 +55,8 @@ def follow(
 
     Args:
         fetch: Looks at the job.
-        is_unchanged: Whether the job is still in the same state, for the same reason; costs less than a look.
+        is_unchanged: Whether the job is still in the same state, for the same reason, and met no more errors;
+            costs less than a look.
         console: Where to draw; None: standard error, if it is a terminal that can redraw.
         wait: Waits for some seconds between two looks.
         clock: Seconds from a fixed point, for rates.

@@ -62,20 +62,28 @@ def looker(engine: sa.Engine, name: str) -> Callable[[], Sight]:
 
 
 def glancer(engine: sa.Engine) -> Callable[[Status], bool]:
-    """What tells whether a job is still in the state of a status, for the same reason, by one short question.
+    """What tells by one short question whether a job is still in the state of a status, for the same reason,
+    and nothing more went wrong.
 
     A job that is gone is not: the next look says so.
     """
     import sqlalchemy as sa
 
-    from cascade_batch.store.tables import JOB
+    from cascade_batch.store.tables import JOB, JOB_TIER
 
-    query = sa.select(JOB.c.state, JOB.c.reason).where(JOB.c.name == sa.bindparam("job"))
+    troubles = sa.func.sum(JOB_TIER.c.refused_rows + JOB_TIER.c.lost_calls)
+    query = (
+        sa.select(JOB.c.state, JOB.c.reason, troubles)
+        .join(JOB_TIER, JOB_TIER.c.job_id == JOB.c.job_id)
+        .where(JOB.c.name == sa.bindparam("job"))
+        .group_by(JOB.c.job_id)
+    )
 
     def is_unchanged(status: Status) -> bool:
         with engine.connect() as connection:
             found = connection.execute(query, {"job": status["name"]}).one_or_none()
-        return found is not None and tuple(found) == (status["status"], status["reason"])
+        seen = sum(t["refused_rows"] + t["lost_calls"] for t in status["tiers"].values())
+        return found is not None and tuple(found) == (status["status"], status["reason"], seen)
 
     return is_unchanged
 
