@@ -6,7 +6,7 @@ import shlex
 
 from cascade_batch.cli.frame import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OUT_OF_MONEY, say, warn
 from cascade_batch.cli.progress import follow
-from cascade_batch.client.looking import looker
+from cascade_batch.client.looking import glancer, looker
 from cascade_batch.client.pace import Status
 from cascade_batch.client.services import Services
 from cascade_batch.domain.counting import counted
@@ -24,10 +24,13 @@ def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
     """
     from sqlalchemy.exc import OperationalError
 
+    from cascade_batch.store.engine import make_engine
+
     quoted = shlex.quote(name)
-    look = looker(service, name)
+    # Two connections a second are work for the server, too.
+    engine = make_engine(service.settings.database_url or "", pooled=True, after_pauses=True)
     try:
-        last = follow(look)
+        last = follow(looker(engine, name), is_unchanged=glancer(engine))
     except KeyboardInterrupt:
         say(
             f"\nJob {name!r} goes on without this command."
@@ -38,6 +41,8 @@ def follow_job(service: Services, name: str) -> tuple[int, Status | None]:
     except OperationalError:
         say(f"Nothing is lost. When it is back, follow the job:  cascade-batch watch {quoted}")
         raise
+    finally:
+        engine.dispose()
     return exit_code(last), last
 
 

@@ -10,6 +10,7 @@ from cascade_batch.cli.frame import (
     Lazy,
     LazyGroup,
     calculate_on_one_thread,
+    leave,
     look_for_cycles_rarely,
     set_up_logging,
 )
@@ -121,4 +122,8 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Entry point of the installed command."""
     look_for_cycles_rarely()
-    cli(prog_name="cascade-batch")
+    try:
+        cli(prog_name="cascade-batch")
+    except SystemExit as end:
+        leave(end.code)
+        raise

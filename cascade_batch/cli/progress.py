@@ -35,6 +35,8 @@ PLAIN_EVERY_S = 5.0
 PLAIN_SHARE = 20
 PLAIN_AT_LEAST_EVERY_S = 300.0
 """Lines are at first `PLAIN_EVERY_S` apart, later a twentieth of the time that has passed, at most this."""
+PLAIN_LOOK_S = 2.0
+"""How often it is looked for workers that give no sign of life, where nothing else calls for a look."""
 PATIENCE_S = 1.0
 _ERRORS_SHOWN = 3
 _KINDS_TOLD = 20
@@ -44,6 +46,7 @@ _KINDS_TOLD = 20
 def follow(
     fetch: Callable[[], Sight],
     *,
+    is_unchanged: Callable[[Status], bool] = lambda _: False,
     console: Console | None = None,
     wait: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
@@ -52,6 +55,8 @@ def follow(
 
     Args:
         fetch: Looks at the job.
+        is_unchanged: Whether the job is still in the same state, for the same reason, and met no more errors;
+            costs less than a look.
         console: Where to draw; None: standard error, if it is a terminal that can redraw.
         wait: Waits for some seconds between two looks.
         clock: Seconds from a fixed point, for rates.
@@ -60,7 +65,7 @@ def follow(
         The last status.
     """
     if console is None and not redraws():
-        return _follow_plainly(fetch, wait, clock)
+        return _follow_plainly(fetch, is_unchanged, wait, clock)
     from rich.console import Console
     from rich.live import Live
 
@@ -173,7 +178,10 @@ def redraws() -> bool:
 
 
 def _follow_plainly(
-    fetch: Callable[[], Sight], wait: Callable[[float], object], clock: Callable[[], float]
+    fetch: Callable[[], Sight],
+    is_unchanged: Callable[[Status], bool],
+    wait: Callable[[float], object],
+    clock: Callable[[], float],
 ) -> Status:
     pace = Pace()
     told: set[tuple[str, str, str]] = set()
@@ -203,7 +211,11 @@ def _follow_plainly(
             say(plain_line(Sight(status, outlook), pace))
         if is_over(status):
             return status
+        # Nobody sees more than the lines: a look for each of them is enough.
+        until_s = min(said_at + gap_s, now_s + PLAIN_LOOK_S)
         wait(next(pauses))
+        while clock() < until_s and is_unchanged(status):
+            wait(next(pauses))
 
 
 def plain_line(sight: Sight, pace: Pace) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cascade_batch.cli.frame import Command, say, warn
+from cascade_batch.cli.frame import Command, load_redis_alone, say, warn
 from cascade_batch.cli.options import job_options, json_option
 from cascade_batch.cli.output import print_json, usd
 from cascade_batch.client.services import Services, services
@@ -63,7 +63,6 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
         show_estimate(request, found, as_json=as_json)
         return
 
-    from cascade_batch.cli.following import follow_job
     from cascade_batch.datasets import check_source
     from cascade_batch.engine.spec_files import JobOptions, read_job
 
@@ -72,6 +71,7 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
     check_source(request.data)
     for warning in request.warnings:
         warn(warning)
+    load_redis_alone()
     with services(request.spec.tiers, request.spec.notify) as service:
         service.require_broker()
         submission = _submit(service, request)
@@ -83,6 +83,8 @@ def submit(ctx: click.Context, /, detach: bool, dry_run: bool, as_json: bool, **
                 print_json(_as_json(submission))
             say(f"Follow it:  cascade-batch watch {shlex.quote(name)}")
             return
+        from cascade_batch.cli.following import follow_job
+
         code, last = follow_job(service, name)
     if as_json:
         print_json(_as_json(submission) if last is None else last)

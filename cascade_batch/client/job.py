@@ -103,7 +103,7 @@ class Job(JobControls):
         waiting = Waiting(self._show(progress), timeout_s)
         try:
             with self._services() as service:
-                look = looker(service, self._name)
+                look = looker(service.engine, self._name)
                 while True:
                     seen, pause_s = waiting.see(look())
                     if pause_s is None:
@@ -127,7 +127,7 @@ class Job(JobControls):
         waiting = Waiting(self._show(progress), timeout_s)
         with python_words(), ExitStack() as stack:
             service = await asyncio.to_thread(stack.enter_context, services())
-            look = looker(service, self._name)
+            look = looker(service.engine, self._name)
             while True:
                 seen, pause_s = waiting.see(await asyncio.to_thread(look))
                 if pause_s is None:

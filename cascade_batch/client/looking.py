@@ -8,10 +8,11 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from cascade_batch.client.pace import Status
-from cascade_batch.client.services import Services
 from cascade_batch.domain.job import JobState
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from cascade_batch.engine.outlook import Outlook
 
 LOOK_EVERY_S = 0.5
@@ -34,7 +35,7 @@ def is_over(status: Status) -> bool:
     return JobState(status["status"]).is_over
 
 
-def looker(service: Services, name: str) -> Callable[[], Sight]:
+def looker(engine: sa.Engine, name: str) -> Callable[[], Sight]:
     """What looks at a job: its status every time, its outlook as often as that is cheap.
 
     Raises:
@@ -48,7 +49,7 @@ def looker(service: Services, name: str) -> Callable[[], Sight]:
 
     def look() -> Sight:
         nonlocal outlook, next_s
-        with service.engine.connect() as connection:
+        with engine.connect() as connection:
             status = job_status(connection, name)
             began_s = time.monotonic()
             if began_s >= next_s or is_over(status):
@@ -58,6 +59,33 @@ def looker(service: Services, name: str) -> Callable[[], Sight]:
         return Sight(status, outlook)
 
     return look
+
+
+def glancer(engine: sa.Engine) -> Callable[[Status], bool]:
+    """What tells by one short question whether a job is still in the state of a status, for the same reason,
+    and nothing more went wrong.
+
+    A job that is gone is not: the next look says so.
+    """
+    import sqlalchemy as sa
+
+    from cascade_batch.store.tables import JOB, JOB_TIER
+
+    troubles = sa.func.sum(JOB_TIER.c.refused_rows + JOB_TIER.c.lost_calls)
+    query = (
+        sa.select(JOB.c.state, JOB.c.reason, troubles)
+        .join(JOB_TIER, JOB_TIER.c.job_id == JOB.c.job_id)
+        .where(JOB.c.name == sa.bindparam("job"))
+        .group_by(JOB.c.job_id)
+    )
+
+    def is_unchanged(status: Status) -> bool:
+        with engine.connect() as connection:
+            found = connection.execute(query, {"job": status["name"]}).one_or_none()
+        seen = sum(t["refused_rows"] + t["lost_calls"] for t in status["tiers"].values())
+        return found is not None and tuple(found) == (status["status"], status["reason"], seen)
+
+    return is_unchanged
 
 
 def pauses_s() -> Iterator[float]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cascade_batch.client.services import Services
-from cascade_batch.engine.early_start import submit_early
 from cascade_batch.engine.names import unused_name
 from cascade_batch.engine.submit import Submission, submit_job
 from cascade_batch.errors import JobExistsError
@@ -42,6 +41,8 @@ def store_job(
                 spec = spec.model_copy(update={"name": unused_name(connection, request.spec.name)})
         try:
             if request.start_early:
+                from cascade_batch.engine.early_start import submit_early
+
                 submission = submit_early(service.engine, spec, read, publisher, on_start=on_start)
             else:
                 submission = submit_job(service.engine, spec, read)

@@ -155,8 +155,11 @@ def _records(
             try:
                 record = Record(custom_id_of(fields), line_no, fields)
                 if check is not None:
-                    _checked(record, check)
+                    check(record)
                 ids.take(record.custom_id, row_no, line_no)
+            except UsageError as refused:
+                bad = BadRecordError(refused.message, refused.hint)
+                unusable = bad.at(origin.name, line_no, origin.where(line_no))
             except BadRecordError as bad:
                 unusable = bad.at(origin.name, line_no, origin.where(line_no))
             if unusable is not None:
@@ -172,13 +175,6 @@ def _records(
             f"no record can be used ({bad_records} bad)" if bad_records else "it holds no record"
         )
         raise DataError(found, source=origin.name, hint="A job needs at least one row.")
-
-
-def _checked(record: Record, check: Callable[[Record], None]) -> None:
-    try:
-        check(record)
-    except UsageError as error:
-        raise BadRecordError(error.message, error.hint) from None
 
 
 def _rows(

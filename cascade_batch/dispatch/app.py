@@ -19,7 +19,13 @@ longest call, as doing it earlier would only wake two workers for the same chunk
 
 def make_app(redis_url: str) -> Celery:
     """An application on this broker, with the tasks registered."""
-    app = Celery("cascade-batch", broker=redis_url, include=["cascade_batch.dispatch.tasks"])
+    app = Celery(
+        "cascade-batch",
+        broker=redis_url,
+        include=["cascade_batch.dispatch.tasks"],
+        # Celery's own is for Django, and loads all of a worker to find that this is none.
+        fixups=[],
+    )
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

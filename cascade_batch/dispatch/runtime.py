@@ -19,7 +19,9 @@ from cascade_batch.engine.context import JobContexts
 from cascade_batch.engine.driver import Driver, DriveSummary
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.monitoring.observer import Observer
-from cascade_batch.providers import Providers
+
+# Loaded with the first call otherwise: by every child by itself, instead of once before the fork.
+from cascade_batch.providers import Providers, calling  # noqa: F401
 from cascade_batch.providers.limits import Gates
 from cascade_batch.settings import Settings
 

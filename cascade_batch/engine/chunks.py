@@ -55,7 +55,8 @@ def cut_into_chunks(job: Job, wave: int, work: Work) -> list[ChunkValues]:
     kind = (work.tier_no.astype(np.int64) * 8 + work.action) * 2 + work.is_first
     size = job.spec.chunk_rows
     starts: list[tuple[int, NDArray[np.intp]]] = []
-    for one in np.unique(kind):
+    # Kinds are small numbers, counted at once; `np.unique` would sort them, and load `numpy.ma` for that.
+    for one in np.flatnonzero(np.bincount(kind)):
         places = np.flatnonzero(kind == one)
         starts += [(int(places[i]), places[i : i + size]) for i in range(0, len(places), size)]
     return [

@@ -61,16 +61,21 @@ def find_job(connection: sa.Connection, name: str, *, lock: bool = False) -> Job
         query = query.with_for_update(key_share=True)
     row = connection.execute(query).one_or_none()
     if row is None:
-        names = connection.execute(sa.select(JOB.c.name)).scalars().all()
-        raise JobNotFoundError(
-            f"There is no job called {name!r}.",
-            hint=did_you_mean(name, names, likeness=0.6)
-            or choose(
-                command_line="`cascade-batch status` lists all jobs.",
-                python="`cascade_batch.jobs()` lists all jobs.",
-            ),
-        )
+        raise job_not_found(connection, name)
     return _job(row)
+
+
+def job_not_found(connection: sa.Connection, name: str) -> JobNotFoundError:
+    """What to raise where there is no job of this name; the hint names similar ones."""
+    names = connection.execute(sa.select(JOB.c.name)).scalars().all()
+    return JobNotFoundError(
+        f"There is no job called {name!r}.",
+        hint=did_you_mean(name, names, likeness=0.6)
+        or choose(
+            command_line="`cascade-batch status` lists all jobs.",
+            python="`cascade_batch.jobs()` lists all jobs.",
+        ),
+    )
 
 
 def job_to_change(connection: sa.Connection, name: str) -> Job:

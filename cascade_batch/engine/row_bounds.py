@@ -41,7 +41,11 @@ class RowBounds:
     def __init__(self, spec: JobSpec) -> None:
         self._spec = spec
         self._providers = Providers()
-        self._makers = prompt_makers(spec)
+        # What is asked of each tier for every row, found once.
+        self._tiers = [
+            (no, tier, maker, tier.prompt is None, self._providers.for_tier(tier).request_body)
+            for no, (tier, maker) in enumerate(zip(spec.tiers, prompt_makers(spec), strict=True))
+        ]
         self._forms = FormGuard(compile_prompt(system=spec.system, template=spec.prompt))
         # With a template, all records have the same form.
         self._needs_form = spec.prompt is None and any(tier.prompt is None for tier in spec.tiers)
@@ -81,14 +85,18 @@ class RowBounds:
         self._keys.clear()
         if self._needs_form:
             self._forms.check(record)
-        for no, (tier, maker) in enumerate(zip(self._spec.tiers, self._makers, strict=True)):
-            if tier.prompt is not None:
+        for no, tier, maker, is_shared, request_body in self._tiers:
+            if not is_shared:
                 prompt = maker.prompt_for(record.fields)
             else:
                 if shared is None:
                     shared = maker.prompt_for(record.fields)
                 prompt = shared
-            size = self._body_bytes(no, prompt, sizes)
+            longer = self._longer[no]
+            if longer is None:
+                size = self._note_body(no, request_body(tier, prompt, self._spec.output), sizes)
+            else:
+                size = sizes[self._alike[no]] + longer
             bound = worst_case_nanousd(tier, size, text_only=prompt.text_only)
             if bound > MAX_BUDGET_NANOUSD:
                 raise UsageError(
@@ -102,12 +110,8 @@ class RowBounds:
         self.body_bytes = tuple(sizes)
         self.request_key = b"".join(self._keys) if text_only else b""
 
-    def _body_bytes(self, no: int, prompt: Prompt, sizes: list[int]) -> int:
+    def _note_body(self, no: int, body: bytes, sizes: list[int]) -> int:
         """Size of a tier's request, given those of the tiers before it."""
-        longer = self._longer[no]
-        if longer is not None:
-            return sizes[self._alike[no]] + longer
-        body = self._providers.request_body(self._spec.tiers[no], prompt, self._spec.output)
         size = len(body)
         if self._alike[no] != no:
             self._longer[no] = size - sizes[self._alike[no]]

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from cascade_batch.domain.job import JobState
 from cascade_batch.domain.money import NANOUSD_PER_USD
-from cascade_batch.engine.jobs import find_job
+from cascade_batch.engine.jobs import job_not_found
 from cascade_batch.engine.standstill import standstill_of
 from cascade_batch.ledger import sum_write_offs
 from cascade_batch.ledger.latency import percentile_ms
@@ -44,16 +44,18 @@ def job_status(connection: sa.Connection, name: str) -> dict[str, Any]:
     Raises:
         JobNotFoundError: There is no such job.
     """
-    job_id = find_job(connection, name).job_id
     row = (
         connection.execute(
             sa.select(JOB, BALANCE)
             .join(BALANCE, BALANCE.c.job_id == JOB.c.job_id)
-            .where(JOB.c.job_id == job_id)
+            .where(JOB.c.name == name)
         )
         .mappings()
-        .one()
+        .one_or_none()
     )
+    if row is None:
+        raise job_not_found(connection, name)
+    job_id = row[JOB.c.job_id]
     tiers = (
         connection.execute(
             sa.select(JOB_TIER).where(JOB_TIER.c.job_id == job_id).order_by(JOB_TIER.c.tier_no)

@@ -21,7 +21,6 @@ Places = NDArray[np.intp]
 
 def plan_rival(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wave:
     """The next wave of one of the obvious policies."""
-    rng = np.random.default_rng((seed, 4, wave))
     cost = np.ceil(expected_costs(view)).astype(np.int64)
     idle = ~view.in_flight.any(axis=1)
     answered = view.held.any(axis=1)
@@ -29,7 +28,7 @@ def plan_rival(view: JobView, policy: PolicyName, *, seed: int, wave: int) -> Wa
     rows, targets = np.empty(0, np.intp), np.empty(0, np.intp)
     if policy != "cheapest":
         rows, targets = _next_tiers(view, np.flatnonzero(idle & answered), policy)
-        order = _order(view, policy, rows, rng)
+        order = _order(view, policy, rows, (seed, 4, wave))
         order = order[: max(1, affordable_prefix(cost[rows, targets][order], view.free_nanousd))]
         rows, targets = rows[order], targets[order]
     n_starts = starts.size
@@ -67,9 +66,9 @@ def _next_tiers(view: JobView, rows: Places, policy: PolicyName) -> tuple[Places
     return rows[wanted], target[wanted]
 
 
-def _order(view: JobView, policy: PolicyName, rows: Places, rng: np.random.Generator) -> Places:
+def _order(view: JobView, policy: PolicyName, rows: Places, seed: tuple[int, ...]) -> Places:
     if policy == "random":
-        return np.asarray(rng.permutation(rows.size), np.intp)
+        return np.asarray(np.random.default_rng(seed).permutation(rows.size), np.intp)
     if policy == "dearest":
         return np.arange(rows.size)
     # The confidence of the dearest answer held; an answer that gives none or does not fit comes first.

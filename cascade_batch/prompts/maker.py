@@ -79,13 +79,13 @@ class PromptMaker:
         Raises:
             PromptError: The record can't make a prompt, or the prompt is empty.
         """
-        form = self.form_of(fields)
-        if form == "template" and self._template is not None:
+        if self._template is not None:
             text = self._template.text_for(fields)
             if not text.strip():
                 raise PromptError(f"{self._where} is empty for this record")
             messages = [{"role": "user", "content": text}]
-            return Prompt(self._with_system(messages, fields))
+            return Prompt(self._with_system(messages, fields) if self._system else messages)
+        form = self.form_of(fields)
         if form == "prompt":
             text = fields["prompt"]
             if not isinstance(text, str):

@@ -10,7 +10,7 @@ is never tried again here, and comes back as one of three outcomes, which the le
 - `Unknown`: the request was sent, and what became of it can't be known. It is written off at its
   worst case.
 
-In doubt it is `Unknown`: money is never given back on a guess. `wire` holds the rules, `refusals`
+In doubt it is `Unknown`: money is never given back on a guess. `calling` holds the rules, `refusals`
 those for error statuses. A tier's key is read from the environment when it is called and never
 shown; messages are cleared of it and cut to 500 characters.
 """

@@ -52,6 +52,10 @@ class Provider(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Let go of what calls needed, in the loop that made them."""
+        ...
+
 
 class PerTier(Generic[T]):
     """What is worked out once for a tier and then used for every row.

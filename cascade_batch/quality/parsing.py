@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
-
-from regex import Match
+from typing import TYPE_CHECKING, Any
 
 from cascade_batch.domain.job import Output
-from cascade_batch.quality.json_text import make_json_parser
 from cascade_batch.quality.patterns import UserPattern
 from cascade_batch.quality.text import EDGES, fold, fold_edges, shorten
+
+if TYPE_CHECKING:
+    from regex import Match
 
 
 class Unfit:
@@ -42,6 +42,9 @@ def make_parser(output: Output) -> Parser:
     if output.choices is not None:
         return ChoiceParser(output.choices)
     if output.json_schema is not None:
+        # Loads `jsonschema`, which takes longer than most of what a command does.
+        from cascade_batch.quality.json_schema import make_json_parser
+
         return make_json_parser(output.json_schema, Unfit)
     if output.pattern is not None:
         return _make_pattern_parser(output.pattern)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import regex
+from typing import TYPE_CHECKING
 
 from cascade_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    import regex
 
 LIMIT_S = 0.05
 """Time that one match may take; usual ones take microseconds."""
@@ -38,6 +40,9 @@ class UserPattern:
     """
 
     def __init__(self, pattern: str, where: str) -> None:
+        # Most jobs have no pattern, and every command that reads a job comes by here.
+        import regex
+
         if _unrolled(pattern) > MAX_UNROLLED:
             raise UsageError(
                 f"{where} repeats its parts more than {MAX_UNROLLED:,} times.",

@@ -59,9 +59,16 @@ def hide_password(url: str) -> str:
         return re.sub(r"//[^@/]*@", "//***@", url)
 
 
-def make_engine(database_url: str, *, pooled: bool = False) -> sa.Engine:
-    """An engine; pooled only where one process asks often (commands ask once)."""
-    options: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
+def make_engine(
+    database_url: str, *, pooled: bool = False, after_pauses: bool = False
+) -> sa.Engine:
+    """An engine; pooled only where one process asks often (most commands ask once).
+
+    Args:
+        after_pauses: Connections of the pool are tried before they are used again, and replaced where the
+            server was started anew in between.
+    """
+    options: dict[str, Any] = {"pool_pre_ping": after_pauses} if pooled else {"poolclass": NullPool}
     engine = sa.create_engine(
         sqlalchemy_url(database_url),
         connect_args={

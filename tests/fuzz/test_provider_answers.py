@@ -17,11 +17,12 @@ from cascade_batch.domain.job import Output
 from cascade_batch.domain.money import Price, PriceStep, Usage
 from cascade_batch.domain.tier import Tier
 from cascade_batch.providers.anthropic import AnthropicWire
+from cascade_batch.providers.calling import _reply
 from cascade_batch.providers.openai import OpenAIWire
 from cascade_batch.providers.reading import MAX_BRACKETS, UnreadableError, parse_json
 from cascade_batch.providers.refusals import refusal
 from cascade_batch.providers.retry_after import MAX_WAIT_S
-from cascade_batch.providers.wire import Wire, _reply
+from cascade_batch.providers.wire import Wire
 from cascade_batch.quality import make_judge, signals_of
 from tests.fuzz.hostile import FUZZ, SCALARS, spoilt_bytes, spoilt_tree
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -199,6 +200,44 @@ def test_a_reader_that_goes_away_is_no_error():
     assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("ending", ["leave(3)", "leave('said at the end')"])
+def test_a_process_that_leaves_loses_nothing_that_was_to_be_done(ending):
+    program = (
+        "import atexit, sys, threading\n"
+        "from cascade_batch.cli.frame import leave\n"
+        "atexit.register(print, 'registered')\n"
+        "print('data')\n"
+        f"{ending}\n"
+        "sys.exit(3)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "data\nregistered\n", "")
+
+
+def test_a_process_with_work_under_way_waits_for_it():
+    program = (
+        "import threading\n"
+        "from cascade_batch.cli.frame import leave\n"
+        "may_end = threading.Event()\n"
+        "def work():\n"
+        "    may_end.wait(60)\n"
+        "    print('worked')\n"
+        "threading.Thread(target=work).start()\n"
+        "leave(0)\n"
+        "may_end.set()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout) == (0, "worked\n"), done.stderr
+
+
 HEAVY = {"sqlalchemy", "psycopg", "celery", "kombu", "redis", "aiohttp", "numpy", "pandas",
          "pyarrow", "jinja2", "jsonschema", "genai_prices", "alembic"}  # fmt: skip
 
@@ -223,6 +262,37 @@ def test_help_loads_nothing_heavy():
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == 1 + len(PATHS)
+
+
+def test_bounding_rows_loads_only_what_the_job_asks_for(tmp_path):
+    """A job of one tier behind HTTP needs no client to be submitted, and without a schema no validator."""
+    (tmp_path / "tiers.yaml").write_text(
+        "tiers: [{name: t, model: m, base_url: 'http://localhost/v1', price: {input: 1, output: 1}}]"
+    )
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cascade_batch.domain.row import Record\n"
+        "from cascade_batch.engine.row_bounds import RowBounds\n"
+        "from cascade_batch.engine.spec_files import JobOptions, read_job\n"
+        "given = JobOptions(data='d.jsonl', tiers_file=Path('tiers.yaml'), prompt='{{ a }}', budget='1')\n"
+        "bounds = RowBounds(read_job(given).spec)\n"
+        "bounds.check(Record(None, 1, {'a': 'text'}))\n"
+        "assert bounds.worst_nanousd > (0,)\n"
+        "needless = {'asyncio', 'httptools', 'jsonschema', 'regex', 'sqlalchemy', 'redis', 'yarl'}\n"
+        "assert not needless & set(sys.modules), needless & set(sys.modules)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_printable_keeps_line_breaks():

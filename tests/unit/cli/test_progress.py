@@ -98,6 +98,29 @@ def test_a_change_of_state_and_a_new_kind_of_error_are_told_at_once_and_once(cap
     ]
 
 
+def test_glances_between_the_looks_miss_neither_lines_nor_the_end(capsys):
+    clock = Clock()
+    ends_s = 7.3
+
+    def state() -> str:
+        return "finished" if clock.now_s >= ends_s else "running"
+
+    follow(
+        lambda: Sight(status(state(), answered=round(clock.now_s * 100)), outlook(small=500)),
+        is_unchanged=lambda seen: seen["status"] == state(),
+        wait=clock.wait,
+        clock=clock,
+    )
+
+    lines = capsys.readouterr().err.splitlines()
+    assert clock.now_s <= ends_s + 0.5
+    assert [line.split(";")[:2] for line in lines] == [
+        ["news: running", " 0 of 1,000 rows answered"],
+        ["news: running", " 520 of 1,000 rows answered"],
+        ["news: finished", " 770 of 1,000 rows answered"],
+    ]
+
+
 def test_the_end_of_a_small_job_is_seen_at_once():
     clock = Clock()
 
