@@ -19,7 +19,7 @@ from cascade_batch.errors import ServiceUnreachableError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MOST_WAITING = 256
+MOST_WAITING = 64
 """Messages that may wait in a tier's queue. A message only wakes a worker, and a busy one takes none for
 minutes: without a bound, the sweeper's would pile up for as long as a large job takes."""
 AWAY_S = 5.0
