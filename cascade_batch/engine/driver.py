@@ -91,6 +91,7 @@ class Driver:
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
     _claim_again_at: float = 0.0
     _chunk_rows: int = 200
+    _ended_in_turn: int = 0
     _last_turn_at: float = 0.0
     _due_asked_at: dict[int, float] = field(default_factory=dict)
     _draining: bool = False
@@ -122,7 +123,8 @@ class Driver:
             self._stopping = self._stopping or self.should_stop()
             if self._stopping or loop.time() > slice_ends:
                 self._drain()
-            await self._claim_if_hungry()
+            if not self._chunks:
+                await self._claim_if_hungry()
             await self._fail_jobs()
             await self._note_outages()
             if not self._chunks:
@@ -132,6 +134,8 @@ class Driver:
             self._calls.withdraw()
             await self._turn()
             self._calls.pump()
+            # Not before the turn: what it reserved goes out while rows are loaded.
+            await self._claim_if_hungry()
             self.observer.saw_gates((c.tier.name, self._gate(c)) for c in self._chunks.values())
             await self._wait()
         slice_over = self._draining and not self._stopping
@@ -163,7 +167,7 @@ class Driver:
         hungry, missing = self._hungry_tiers()
         if not hungry:
             return
-        rows = missing + self._calls.ended_since_turn * CLAIM_AHEAD_TURNS
+        rows = missing + self._ended_in_turn * CLAIM_AHEAD_TURNS
         most = min(max(math.ceil(rows / self._chunk_rows), 1), MOST_CHUNKS_PER_CLAIM)
         leases = await self.database.call(
             lambda c: claim_chunks(
@@ -176,7 +180,7 @@ class Driver:
             self._claim_again_at = now + CLAIM_WAIT_S
 
     def _hungry_tiers(self) -> tuple[list[str], int]:
-        """Tiers with more room for calls than rows to fill it, and how many rows are missing."""
+        """Tiers with fewer rows than the next turn will want, and how many are missing."""
         by_tier: dict[str, list[OpenChunk]] = {}
         for chunk in self._chunks.values():
             by_tier.setdefault(chunk.tier.name, []).append(chunk)
@@ -185,11 +189,11 @@ class Driver:
         for tier in self.tiers:
             chunks = by_tier.get(tier, [])
             gates = {id(g): g for g in map(self._gate, chunks)}
-            room = sum(self._room(g, chunks) for g in gates.values()) if gates else 1
+            wanted = sum(self._wanted(gate) for gate in gates.values()) if gates else 1
             waiting = sum(len(c.todo) for c in chunks if c.wants_more)
-            if waiting < room:
+            if waiting < wanted:
                 hungry.append(tier)
-                missing += room - waiting
+                missing += wanted - waiting
         return hungry, missing
 
     async def _open(self, lease: Lease, claimed_at: float) -> None:
@@ -229,15 +233,16 @@ class Driver:
 
     def _room(self, gate: TierGate, chunks: Iterable[OpenChunk]) -> int:
         """How many more calls should be reserved: what can be sent now, and some ahead."""
+        ready = sum(len(c.ready) for c in chunks if self._gate(c) is gate)
+        return max(self._wanted(gate) - ready, 0)
+
+    def _wanted(self, gate: TierGate) -> int:
+        """How many calls should be reserved that were not sent."""
         capacity = self._calls.capacity(gate)
         if not capacity and not self._calls.are_under_way:
             return 0
-        ready = sum(len(c.ready) for c in chunks if self._gate(c) is gate)
-        return max(capacity + self._ahead() - ready, 0)
-
-    def _ahead(self) -> int:
-        ended = self._calls.ended_since_turn
-        return max(RESERVE_AHEAD, ended + ended // 2)
+        ended = max(self._calls.ended_since_turn, self._ended_in_turn)
+        return capacity + max(RESERVE_AHEAD, ended + ended // 2)
 
     def _gate(self, chunk: OpenChunk) -> TierGate:
         return self.gates.gate_for(chunk.tier)
@@ -256,6 +261,7 @@ class Driver:
                 turn = chunk.next_turn(wants)
                 turns.append((chunk, turn))
         self._last_turn_at = now
+        self._ended_in_turn = self._calls.ended_since_turn
         self._calls.ended_since_turn = 0
         if not turns:
             return
