@@ -40,7 +40,7 @@ TURN_S = 0.03
 MONEY_WAIT_S = 0.2
 """How long a chunk waits for money that other calls hold."""
 CLAIM_WAIT_S = 0.25
-"""How long an empty table is left alone while calls are in flight."""
+"""How long a tier without chunks in the table is not asked for while others are at work."""
 RESERVE_AHEAD = 8
 """Least calls reserved beyond those that can be sent now, so that a free slot never waits for a turn."""
 DUE_ASKED_S = 0.25
@@ -89,7 +89,7 @@ class Driver:
     _chunks: dict[int, OpenChunk] = field(default_factory=dict)
     _calls: Calls = field(init=False)
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
-    _claim_again_at: float = 0.0
+    _claim_again_at: dict[str, float] = field(default_factory=dict)
     _chunk_rows: int = 200
     _ended_in_turn: int = 0
     _last_turn_at: float = 0.0
@@ -124,6 +124,7 @@ class Driver:
             if self._stopping or loop.time() > slice_ends:
                 self._drain()
             if not self._chunks:
+                self._claim_again_at.clear()
                 await self._claim_if_hungry()
             await self._fail_jobs()
             await self._note_outages()
@@ -155,16 +156,15 @@ class Driver:
             return False
         freed = await self.database.call(expire_leases)
         self.observer.expired(freed)
-        self._claim_again_at = 0.0
         return freed > 0
 
     # Claiming
 
     async def _claim_if_hungry(self) -> None:
         now = asyncio.get_running_loop().time()
-        if self._draining or now < self._claim_again_at:
+        if self._draining:
             return
-        hungry, missing = self._hungry_tiers()
+        hungry, missing = self._hungry_tiers(now)
         if not hungry:
             return
         rows = missing + self._ended_in_turn * CLAIM_AHEAD_TURNS
@@ -177,9 +177,9 @@ class Driver:
         for lease in leases:
             await self._open(lease, now)
         if not leases:
-            self._claim_again_at = now + CLAIM_WAIT_S
+            self._claim_again_at.update(dict.fromkeys(hungry, now + CLAIM_WAIT_S))
 
-    def _hungry_tiers(self) -> tuple[list[str], int]:
+    def _hungry_tiers(self, now: float) -> tuple[list[str], int]:
         """Tiers with fewer rows than the next turn will want, and how many are missing."""
         by_tier: dict[str, list[OpenChunk]] = {}
         for chunk in self._chunks.values():
@@ -187,6 +187,8 @@ class Driver:
         hungry: list[str] = []
         missing = 0
         for tier in self.tiers:
+            if now < self._claim_again_at.get(tier, 0.0):
+                continue
             chunks = by_tier.get(tier, [])
             gates = {id(g): g for g in map(self._gate, chunks)}
             wanted = sum(self._wanted(gate) for gate in gates.values()) if gates else 1
