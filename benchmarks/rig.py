@@ -162,7 +162,12 @@ def rig(*, in_memory: bool = False, **environment: str) -> Iterator[Rig]:
     place = _MEMORY if in_memory and roomy else None
     folder = Path(tempfile.mkdtemp(prefix="cascade-bench-", dir=place))
     folder.chmod(0o711)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CASCADE_")}
+    # What is installed is compiled once, not at each start.
+    inherited = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith("CASCADE_") and k != "PYTHONDONTWRITEBYTECODE"
+    }
     one = Rig(
         folder,
         {

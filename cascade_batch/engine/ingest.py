@@ -6,6 +6,8 @@ takes as long for 8 KB as storing them. (Postgres, "COPY", Binary Format.)
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
@@ -22,6 +24,7 @@ from cascade_batch.engine.row_bounds import Reader, RowBounds
 Raw = psycopg.Connection[tuple[object, ...]]
 
 _COPY_BLOCK_BYTES = 1 << 18
+_WAITING_BYTES = 1 << 22
 _COPY_BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_ENDS = b"\xff\xff"
 _FIELDS = 10
@@ -82,6 +85,7 @@ def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bo
         sql.Identifier("cascade_store", f"row_{job_id}"),
         sql.Literal(is_new_table),
     )
+    _widen(raw)
     with raw.cursor() as cursor, cursor.copy(statement) as copy:
         block: list[bytes] = [_COPY_BEGINS]
         size = 0
@@ -94,6 +98,15 @@ def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bo
                 size = 0
         block.append(_COPY_ENDS)
         copy.write(b"".join(block))
+
+
+def _widen(raw: Raw) -> None:
+    """Let as much wait in a connection on this machine as the system allows: what fits by default is stored
+    in less time than the next rows are read in, and the server would wait for them. (Over a network, the
+    system finds the right amount by itself, unless it is told one.)"""
+    with socket.socket(fileno=os.dup(raw.fileno())) as connection:
+        if connection.family == socket.AF_UNIX:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING_BYTES)
 
 
 def row_lines(
