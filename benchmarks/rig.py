@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -204,9 +204,10 @@ def write_tiers(one: Rig, tiers: Sequence[Mapping[str, Any]], name: str = "tiers
     (one.folder / name).write_text(json.dumps({"tiers": list(tiers)}))
 
 
-def write_rows(one: Rig, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `data.jsonl`."""
-    (one.folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write_rows(one: Rig, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `data.jsonl`, row by row: what this process holds at most counts for those that it starts."""
+    with (one.folder / "data.jsonl").open("w", encoding="utf-8") as data:
+        data.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def record(name: str, figures: Mapping[str, Any], *, show: bool = True) -> None:

@@ -62,7 +62,7 @@ def measure(
 ) -> Figures:
     """All figures of a scenario, those of the peers under `peers`."""
     with rig(CASCADE_LOCAL_WORKERS=str(scenario.workers)) as one:
-        write_rows(one, [{"prompt": prompt(row, scenario.size_bytes)} for row in range(rows)])
+        write_rows(one, ({"prompt": prompt(row, scenario.size_bytes)} for row in range(rows)))
         with provider(one, script(scenario)) as server:
             write_tiers(one, tiers(scenario, server.url))
             one.run(

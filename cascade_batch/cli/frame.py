@@ -210,8 +210,10 @@ def leave(code: object) -> None:
         return
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # None where the command was started without it.
+            if stream is not None:
+                stream.flush()
     except (OSError, ValueError):
         return
     os._exit(code or 0)

@@ -13,18 +13,21 @@ import secrets
 import socket
 from collections.abc import Callable
 
+import regex
+
 from cascade_batch.dispatch.app import SLICE_S
 from cascade_batch.engine.connection import Database
 from cascade_batch.engine.context import JobContexts
 from cascade_batch.engine.driver import Driver, DriveSummary
 from cascade_batch.engine.ports import Publisher
 from cascade_batch.monitoring.observer import Observer
-
-# Loaded with the first call otherwise: by every child by itself, instead of once before the fork.
-from cascade_batch.providers import Providers, calling  # noqa: F401
+from cascade_batch.providers import Providers, calling
 from cascade_batch.providers.limits import Gates
+from cascade_batch.quality import json_schema
 from cascade_batch.settings import Settings
 
+LOADED_BEFORE_THE_FORK = (calling, json_schema, regex)
+"""What is loaded when it is first needed otherwise: by each child by itself, while calls of others wait."""
 _stopping = multiprocessing.RawValue(ctypes.c_bool, False)
 """Shared by a worker's main process, which hears the signal, and its children, which do the work."""
 _main_pid = os.getpid()

@@ -60,7 +60,7 @@ class Calls:
         progress: Set whenever something ended.
         fatal: Job id -> why the job can't go on; the driver makes it so.
         outages: Job id -> what it waits for; the driver notes it on the job.
-        ended_since_turn: Calls that ended since the driver last asked.
+        ended_since_turn: How many calls of each gate ended since the driver last took the count.
     """
 
     providers: Providers
@@ -70,7 +70,7 @@ class Calls:
     progress: asyncio.Event = field(default_factory=asyncio.Event)
     fatal: dict[int, str] = field(default_factory=dict)
     outages: dict[int, str] = field(default_factory=dict)
-    ended_since_turn: int = 0
+    ended_since_turn: Counter[TierGate] = field(default_factory=Counter)
     _sendings: dict[asyncio.Task[None], _Sending] = field(default_factory=dict)
     _starting: Counter[TierGate] = field(default_factory=Counter)
     _answered: Counter[TierGate] = field(default_factory=Counter)
@@ -156,7 +156,7 @@ class Calls:
         self._starting[sending.gate] -= 1
         task = asyncio.current_task()
         while await self._make(sending):
-            following = self._following(sending.gate)
+            following = self._following(sending)
             if following is None or task is None:
                 return
             self._settle(sending)
@@ -178,9 +178,11 @@ class Calls:
                 chunk.finish(task, Unknown("crashed", fault(error)) if sending.is_sent else unsent)
             return False
 
-    def _following(self, free: TierGate) -> _Sending | None:
-        """The call that goes out next, if there is just one slot for it, that which came free at this gate;
-        else `pump` sends what can be sent."""
+    def _following(self, ended: _Sending) -> _Sending | None:
+        """The call that goes out next, if it is one of the same job and there is just one slot for it, that
+        which came free at the gate; else `pump` sends what can be sent. (What a user's function keeps in its
+        context is no business of other jobs.)"""
+        free = ended.gate
         for chunk in self.chunks.values():
             if chunk.ready:
                 break
@@ -189,6 +191,7 @@ class Calls:
         now = asyncio.get_running_loop().time()
         if (
             not chunk.may_send(now)
+            or chunk.lease.job_id != ended.chunk.lease.job_id
             or chunk.lease.job_id in self.fatal
             or self._gate_of(chunk, now) is not free
             or free.breaker_open_for_s > 0.0
@@ -244,7 +247,7 @@ class Calls:
     def _book(self, sending: _Sending, outcome: Outcome) -> bool:
         """Book what came of a call; whether its row is done with."""
         chunk, task, gate = sending.chunk, sending.task, sending.gate
-        self.ended_since_turn += 1
+        self.ended_since_turn[gate] += 1
         if self.ended is not None and sending.is_sent:
             self.ended.append((chunk.story, outcome, sending.sent_at, time.monotonic()))
         if chunk.is_lost:

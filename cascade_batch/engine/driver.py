@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,7 +92,7 @@ class Driver:
     _notices: set[asyncio.Task[None]] = field(default_factory=set)
     _claim_again_at: dict[str, float] = field(default_factory=dict)
     _chunk_rows: int = 200
-    _ended_in_turn: int = 0
+    _ended_in_turn: Counter[TierGate] = field(default_factory=Counter)
     _last_turn_at: float = 0.0
     _due_asked_at: dict[int, float] = field(default_factory=dict)
     _draining: bool = False
@@ -167,8 +168,7 @@ class Driver:
         hungry, missing = self._hungry_tiers(now)
         if not hungry:
             return
-        rows = missing + self._ended_in_turn * CLAIM_AHEAD_TURNS
-        most = min(max(math.ceil(rows / self._chunk_rows), 1), MOST_CHUNKS_PER_CLAIM)
+        most = min(max(math.ceil(missing / self._chunk_rows), 1), MOST_CHUNKS_PER_CLAIM)
         leases = await self.database.call(
             lambda c: claim_chunks(
                 c, owner=self.owner, tiers=hungry, lease_s=self.lease_s, most=most
@@ -180,7 +180,7 @@ class Driver:
             self._claim_again_at.update(dict.fromkeys(hungry, now + CLAIM_WAIT_S))
 
     def _hungry_tiers(self, now: float) -> tuple[list[str], int]:
-        """Tiers with fewer rows than the next turn will want, and how many are missing."""
+        """Tiers with fewer rows than the next turn will want, and how many more they should have."""
         by_tier: dict[str, list[OpenChunk]] = {}
         for chunk in self._chunks.values():
             by_tier.setdefault(chunk.tier.name, []).append(chunk)
@@ -195,7 +195,8 @@ class Driver:
             waiting = sum(len(c.todo) for c in chunks if c.wants_more)
             if waiting < wanted:
                 hungry.append(tier)
-                missing += wanted - waiting
+                lasting = CLAIM_AHEAD_TURNS * sum(self._ended_in_turn[g] for g in gates.values())
+                missing += wanted + lasting - waiting
         return hungry, missing
 
     async def _open(self, lease: Lease, claimed_at: float) -> None:
@@ -231,7 +232,7 @@ class Driver:
         chunk.turn.refusals += bound.refusals
         chunk.skip_hopeless()
         self._chunks[lease.chunk_id] = chunk
-        self._chunk_rows = max(len(tasks), 1)
+        self._chunk_rows = context.spec.chunk_rows
 
     def _room(self, gate: TierGate, chunks: Iterable[OpenChunk]) -> int:
         """How many more calls should be reserved: what can be sent now, and some ahead."""
@@ -243,7 +244,7 @@ class Driver:
         capacity = self._calls.capacity(gate)
         if not capacity and not self._calls.are_under_way:
             return 0
-        ended = max(self._calls.ended_since_turn, self._ended_in_turn)
+        ended = max(self._calls.ended_since_turn[gate], self._ended_in_turn[gate])
         return capacity + max(RESERVE_AHEAD, ended + ended // 2)
 
     def _gate(self, chunk: OpenChunk) -> TierGate:
@@ -264,7 +265,7 @@ class Driver:
                 turns.append((chunk, turn))
         self._last_turn_at = now
         self._ended_in_turn = self._calls.ended_since_turn
-        self._calls.ended_since_turn = 0
+        self._calls.ended_since_turn = Counter()
         if not turns:
             return
         grants = await self._take([turn for _, turn in turns])

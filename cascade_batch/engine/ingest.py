@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from struct import Struct
 
@@ -106,7 +107,9 @@ def _widen(raw: Raw) -> None:
     system finds the right amount by itself, unless it is told one.)"""
     with socket.socket(fileno=os.dup(raw.fileno())) as connection:
         if connection.family == socket.AF_UNIX:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING_BYTES)
+            # Some systems refuse to be asked for more than they allow.
+            with suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING_BYTES)
 
 
 def row_lines(

@@ -218,6 +218,17 @@ def test_a_process_that_leaves_loses_nothing_that_was_to_be_done(ending):
     assert (done.returncode, done.stdout, done.stderr) == (3, "data\nregistered\n", "")
 
 
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("no-such-command", 2)])
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_a_command_started_without_its_streams_ends_as_it_would_with_them(command, code, closed):
+    done = subprocess.run(
+        f"{sys.executable} -m cascade_batch {command} {closed}", shell=True, capture_output=True,
+        text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
 def test_a_process_with_work_under_way_waits_for_it():
     program = (
         "import threading\n"
