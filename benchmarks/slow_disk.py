@@ -28,6 +28,19 @@ from cascade_batch.store.engine import libpq_url
 _SOURCE = Path(__file__).with_name("slow_disk.c")
 
 
+def postgres_in(folder: Path) -> Postgres:
+    """A server with all that it has in this folder, still to be made."""
+    account = server_account()
+    return Postgres(
+        programs=postgres_programs(account),
+        data=reachable_data(folder / "postgres", account),
+        socket_folder=private_socket_folder(folder / "s", SOCKET_NAME, account),
+        password_file=folder / "password",
+        log=folder / "postgres.log",
+        account=account,
+    )
+
+
 @contextmanager
 def own_postgres(flush_delay_ms: float = 0.0) -> Iterator[str]:
     """A new server, stopped and removed at the end; URL of its database.
@@ -40,15 +53,7 @@ def own_postgres(flush_delay_ms: float = 0.0) -> Iterator[str]:
     """
     folder = Path(tempfile.mkdtemp(prefix="cascade-bench-"))
     folder.chmod(0o755)
-    account = server_account()
-    server = Postgres(
-        programs=postgres_programs(account),
-        data=reachable_data(folder / "postgres", account),
-        socket_folder=private_socket_folder(folder / "s", SOCKET_NAME, account),
-        password_file=folder / "password",
-        log=folder / "postgres.log",
-        account=account,
-    )
+    server = postgres_in(folder)
     try:
         server.create()
         # Else the first flushes would wait for what initdb wrote.
@@ -68,7 +73,7 @@ def own_postgres(flush_delay_ms: float = 0.0) -> Iterator[str]:
             server.stop(child.ref)
     finally:
         shutil.rmtree(server.data, ignore_errors=True)
-        remove_socket_folder(server.socket_folder, account)
+        remove_socket_folder(server.socket_folder, server.account)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.rig import Rig, provider, rig, write_rows
+from benchmarks.slow_disk import postgres_in
 from cascade_batch.local import postgres as local_postgres
-from cascade_batch.local.account import reachable_data, server_account
-from cascade_batch.local.postgres import SOCKET_NAME, Postgres
-from cascade_batch.local.sockets import private_socket_folder
+from cascade_batch.local.account import server_account
 from cascade_batch.local.stack import Services
 from cascade_batch.local.valkey import Valkey, new_address
-from cascade_batch.local.wheels import postgres_programs, valkey_programs
+from cascade_batch.local.wheels import valkey_programs
 from cascade_batch.store.engine import make_engine
 from cascade_batch.store.migrate import upgrade
 from tests.chaos.blows.clocks import clock_environment
@@ -34,15 +33,7 @@ ROWS = 400
 @contextlib.contextmanager
 def _postgres(folder: Path, note: Path) -> Iterator[str]:
     """A server whose clock goes by the note; its URL."""
-    account = server_account()
-    server = Postgres(
-        programs=postgres_programs(account),
-        data=reachable_data(folder / "postgres", account),
-        socket_folder=private_socket_folder(folder / "s", SOCKET_NAME, account),
-        password_file=folder / "password",
-        log=folder / "postgres.log",
-        account=account,
-    )
+    server = postgres_in(folder)
     server.create()
     usual = local_postgres._server_environment
     local_postgres._server_environment = lambda: usual() | clock_environment(note)

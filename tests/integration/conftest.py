@@ -18,12 +18,12 @@ import psycopg
 import pytest
 import redis
 
-from cascade_batch.local.account import reachable_data, server_account
-from cascade_batch.local.postgres import SOCKET_NAME, Postgres
+from benchmarks.slow_disk import postgres_in
+from cascade_batch.local.account import server_account
+from cascade_batch.local.postgres import Postgres
 from cascade_batch.local.processes import Child
-from cascade_batch.local.sockets import private_socket_folder
 from cascade_batch.local.valkey import Valkey, new_address
-from cascade_batch.local.wheels import postgres_programs, valkey_programs
+from cascade_batch.local.wheels import valkey_programs
 from cascade_batch.store.engine import make_engine
 from cascade_batch.store.migrate import upgrade
 from tests.integration.folders import server_folder
@@ -59,15 +59,7 @@ def _server_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def _postgres(_server_folder: Path) -> Iterator[Postgres]:
-    account = server_account()
-    server = Postgres(
-        programs=postgres_programs(account),
-        data=reachable_data(_server_folder / "postgres", account),
-        socket_folder=private_socket_folder(_server_folder / "s", SOCKET_NAME, account),
-        password_file=_server_folder / "password",
-        log=_server_folder / "postgres.log",
-        account=account,
-    )
+    server = postgres_in(_server_folder)
     server.create()
     child = server.start()
     guard = _guard(_server_folder, child)

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import socket
 import time
-from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
 
-from cascade_batch.local.account import reachable_data, server_account
-from cascade_batch.local.postgres import SOCKET_NAME, Postgres
-from cascade_batch.local.sockets import private_socket_folder
-from cascade_batch.local.wheels import postgres_programs
+from benchmarks.slow_disk import postgres_in
 from cascade_batch.store.engine import make_engine, raw_connection
 from tests.integration.folders import server_folder
-
-
-def _server(folder: Path) -> Postgres:
-    account = server_account()
-    return Postgres(
-        programs=postgres_programs(account),
-        data=reachable_data(folder / "postgres", account),
-        socket_folder=private_socket_folder(folder / "s", SOCKET_NAME, account),
-        password_file=folder / "password",
-        log=folder / "postgres.log",
-        account=account,
-    )
 
 
 def test_a_planner_that_is_cut_off_is_missed():
     with server_folder("cascade-net-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-        server = _server(folder)
+        server = postgres_in(folder)
         server.create()
         with (server.data / "postgresql.auto.conf").open("a") as settings:
             settings.write("listen_addresses = '127.0.0.1'\n")
