@@ -104,9 +104,7 @@ class Calls:
             chunk.wake(now)
             free = self.capacity(gate) if chunk.ready else 0
             while chunk.ready and free > 0:
-                task = chunk.ready.popleft()
-                chunk.in_flight[task.row_no] = task
-                sending = _Sending(chunk, task, gate)
+                sending = _Sending(chunk, chunk.take(), gate)
                 call = loop.create_task(self._call(sending), context=chunk.story.context.copy())
                 self._sendings[call] = sending
                 self._starting[gate] += 1
@@ -199,9 +197,7 @@ class Calls:
         ):
             self.pump()
             return None
-        task = chunk.ready.popleft()
-        chunk.in_flight[task.row_no] = task
-        return _Sending(chunk, task, free, has_started=True)
+        return _Sending(chunk, chunk.take(), free, has_started=True)
 
     async def _outcome(self, sending: _Sending) -> Outcome | None:
         """What came of the call; None: it did not go out."""

@@ -62,6 +62,12 @@ class OpenChunk:
         """Whether a call that is reserved may still go out."""
         return not (self.is_lost or self.hand_back or self.give_up or now > self.valid_until)
 
+    def take(self) -> RowTask:
+        """The next call that is reserved, which is on its way from now on."""
+        task = self.ready.popleft()
+        self.in_flight[task.row_no] = task
+        return task
+
     def unsent(self, task: RowTask) -> None:
         """A call did not go out after all: its reservation waits."""
         if self.in_flight.pop(task.row_no, None) is not None:
