@@ -28,17 +28,17 @@ class Batch:
     """Rows that follow each other.
 
     Attributes:
-        lines: A line of `ingest.row_lines` each.
+        rows: Those of `ingest.packed_rows`.
         worst: A row's worst case on each tier, in nano-dollars.
         is_last: The data set ends with it.
     """
 
-    lines: list[bytes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
     worst: list[tuple[int, ...]] = field(default_factory=list)
     is_last: bool = False
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self.rows)
 
     @property
     def worst_nanousd(self) -> NDArray[np.int64]:
@@ -50,12 +50,12 @@ class Batches:
     """Reads in a thread of its own from the moment that it is entered.
 
     Args:
-        lines: Lines of `ingest.row_lines`; closed by nobody but the thread.
-        bounds: Holds the worst cases of the line that was given last.
+        rows: Those of `ingest.packed_rows`; closed by nobody but the thread.
+        bounds: Holds the worst cases of the row that was given last.
     """
 
-    def __init__(self, lines: Iterator[bytes], bounds: RowBounds) -> None:
-        self._lines = lines
+    def __init__(self, rows: Iterator[bytes], bounds: RowBounds) -> None:
+        self._rows = rows
         self._bounds = bounds
         self._changed = threading.Condition()
         self._batch = Batch()
@@ -102,14 +102,14 @@ class Batches:
 
     def _read(self) -> None:
         try:
-            for line in self._lines:
+            for row in self._rows:
                 with self._changed:
                     self._changed.wait_for(lambda: self._bytes < BATCH_BYTES or self._stopped)
                     if self._stopped:
                         return
-                    self._batch.lines.append(line)
+                    self._batch.rows.append(row)
                     self._batch.worst.append(self._bounds.worst_nanousd)
-                    self._bytes += len(line)
+                    self._bytes += len(row)
                     if self._bytes >= BATCH_BYTES:
                         self._changed.notify_all()
         except BaseException as error:

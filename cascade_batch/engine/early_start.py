@@ -41,7 +41,7 @@ from cascade_batch.engine.earlier_answers import EarlierAnswers, find_earlier_an
 from cascade_batch.engine.followers import store_followers
 from cascade_batch.engine.gold_warnings import gold_warnings
 from cascade_batch.engine.half_read import READERS, cancel_unread
-from cascade_batch.engine.ingest import Ingest, copy_rows, row_lines
+from cascade_batch.engine.ingest import Ingest, copy_rows, packed_rows
 from cascade_batch.engine.jobs import Job, find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
 from cascade_batch.engine.ports import ChunkNotice, Publisher
@@ -146,13 +146,13 @@ class _EarlyStart:
             raw = raw_connection(connection)
             self._job_id = insert_job(connection, spec)
             create_loading_table(raw, self._job_id)
-            lines = row_lines(spec, self._job_id, read, self._ingest, self._bounds)
-            with Batches(lines, self._bounds) as batches:
+            rows = packed_rows(spec, self._job_id, read, self._ingest, self._bounds)
+            with Batches(rows, self._bounds) as batches:
                 batch = batches.next()
                 while not batch and not batch.is_last:
                     batch = batches.next()
                 if batch.is_last:
-                    copy_rows(raw, self._job_id, batch.lines, is_new_table=True)
+                    copy_rows(raw, self._job_id, batch.rows, is_new_table=True)
                     submission = open_job(
                         connection, self._job_id, spec, self._ingest, self._bounds, planner
                     )
@@ -168,7 +168,7 @@ class _EarlyStart:
     def _open(self, batch: Batch) -> list[ChunkNotice]:
         connection, job_id = self._connection, self._job_id
         raw = raw_connection(connection)
-        copy_rows(raw, job_id, batch.lines, is_new_table=True)
+        copy_rows(raw, job_id, batch.rows, is_new_table=True)
         attach_partitions(raw, job_id)
         store_keys(raw, job_id, self._bounds)
         open_account(
@@ -209,7 +209,7 @@ class _EarlyStart:
                     job = self._wanted()
                     if batch:
                         raw = raw_connection(connection)
-                        copy_rows(raw, self._job_id, batch.lines, is_new_table=False)
+                        copy_rows(raw, self._job_id, batch.rows, is_new_table=False)
                     notices = self._take(job, batch)
                 self._publisher.publish_chunks(notices)
             with connection.begin():

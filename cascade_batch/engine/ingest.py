@@ -71,8 +71,8 @@ class Ingest:
     gold: dict[bytes, int] = field(default_factory=dict)
 
 
-def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bool) -> None:
-    """Load rows of `row_lines` into the job's table.
+def copy_rows(raw: Raw, job_id: int, rows: Iterable[bytes], *, is_new_table: bool) -> None:
+    """Load rows of `packed_rows` into the job's table.
 
     Args:
         is_new_table: The table was made in this transaction, so that nobody can see its rows before the
@@ -90,9 +90,9 @@ def copy_rows(raw: Raw, job_id: int, lines: Iterable[bytes], *, is_new_table: bo
     with raw.cursor() as cursor, cursor.copy(statement) as copy:
         block: list[bytes] = [_COPY_BEGINS]
         size = 0
-        for line in lines:
-            block.append(line)
-            size += len(line)
+        for row in rows:
+            block.append(row)
+            size += len(row)
             if size >= _COPY_BLOCK_BYTES:
                 copy.write(b"".join(block))
                 block.clear()
@@ -112,7 +112,7 @@ def _widen(raw: Raw) -> None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _WAITING_BYTES)
 
 
-def row_lines(
+def packed_rows(
     spec: JobSpec, job_id: int, read: Reader, ingest: Ingest, bounds: RowBounds
 ) -> Iterator[bytes]:
     """Read a data set as rows of a COPY. When one is given, `bounds` holds what its row can cost."""

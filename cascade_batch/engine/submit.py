@@ -15,7 +15,7 @@ from cascade_batch.engine.earlier_answers import find_earlier_answers, take_answ
 from cascade_batch.engine.evidence import JobEvidence
 from cascade_batch.engine.followers import store_followers
 from cascade_batch.engine.gold_warnings import gold_warnings
-from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, row_lines
+from cascade_batch.engine.ingest import Ingest, Raw, copy_rows, packed_rows
 from cascade_batch.engine.job_view import standing_of
 from cascade_batch.engine.jobs import find_job, notify_jobs_changed
 from cascade_batch.engine.planner import PLANNER, Planner
@@ -87,7 +87,7 @@ def submit_job(
         create_loading_table(raw, job_id)
         ingest = Ingest()
         bounds = RowBounds(spec)
-        copy_rows(raw, job_id, row_lines(spec, job_id, read, ingest, bounds), is_new_table=True)
+        copy_rows(raw, job_id, packed_rows(spec, job_id, read, ingest, bounds), is_new_table=True)
         return open_job(connection, job_id, spec, ingest, bounds, planner)
 
 
